@@ -1,0 +1,140 @@
+//! Why something was refused or ended. One flat, alphabetical list with stable kebab-case codes: the same code stands
+//! in the journal, the metrics, the API, the command line and the proxies' replies. docs/reasons.md is made from it.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! reasons {
+    ($($variant:ident, $code:literal, $says:literal, $help:literal;)*) => {
+        /// One reason. A refusal is an expected answer, not a fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $(#[doc = $says] $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason, in alphabetical order of the codes.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable code.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// What happened, in one line for a person.
+            pub const fn says(self) -> &'static str {
+                match self { $(Self::$variant => $says,)* }
+            }
+
+            /// What to do about it, in one line.
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    ActionUnknown, "action-unknown", "the security table has no such action", "list the actions with `mexegate explain`";
+    AddressNotPublic, "address-not-public", "the address is not a global unicast address", "grant the address or its CIDR by itself if that is meant";
+    AlgorithmWeak, "algorithm-weak", "a signature or digest algorithm is too weak to vouch for anything", "sign again with SHA-256 or better";
+    AmbiguousDomain, "ambiguous-domain", "the signers lead to more than one security domain", "sign for one domain only";
+    AppRemoved, "app-removed", "the app was removed", "install it again";
+    AppSuspended, "app-suspended", "the app's verdict no longer holds, so it may not run", "see `mexegate app show` for what changed";
+    AppUnknown, "app-unknown", "no app of that id is installed", "see `mexegate app list`";
+    BodyTooLarge, "body-too-large", "the request body is larger than allowed", "send less, or raise limits.package for packages";
+    CertificateExpired, "certificate-expired", "a certificate of the chain has expired", "sign again with a valid certificate";
+    CertificateMalformed, "certificate-malformed", "a certificate of the chain cannot be read or breaks the certificate profile", "see certs/profile.md for what is accepted";
+    CertificateNotYetValid, "certificate-not-yet-valid", "a certificate of the chain is not valid yet", "check the device's clock, or wait";
+    CommandUnsupported, "command-unsupported", "the proxy command is not offered", "use CONNECT";
+    ContainerMalformed, "container-malformed", "the package is not a well-formed archive", "build the package again with standard tools";
+    CredentialsMissing, "credentials-missing", "the connection names no run", "start a run and use its proxy URL";
+    CredentialsWrong, "credentials-wrong", "the credentials belong to no live run", "start a run and use its proxy URL";
+    DuplicateEntry, "duplicate-entry", "two entries of the package have the same name", "build the package again without duplicates";
+    EntryChanged, "entry-changed", "an entry's bytes are not those that were signed", "get the package from its maker again";
+    EntryMissing, "entry-missing", "an entry that was signed is not in the package", "get the package from its maker again";
+    EntryUnsigned, "entry-unsigned", "an entry of the package is not covered by the signature", "sign the whole package";
+    ForbiddenToDomain, "forbidden-to-domain", "the security table does not allow the action to this domain", "nothing overrides the table; see `mexegate explain`";
+    GateStopping, "gate-stopping", "the gate is shutting down", "try again when it is back";
+    HandshakeTimeout, "handshake-timeout", "the client did not finish its request in time", "send the whole request at once";
+    IdTaken, "id-taken", "another app already has that id", "remove the other app, or choose another name";
+    IdleTimeout, "idle-timeout", "no byte moved for longer than limits.idle", "keep the connection alive, or raise limits.idle";
+    JournalUnavailable, "journal-unavailable", "the decision cannot be written down, so nothing may open", "free space on the state directory's disk; see /readyz";
+    KeyTooSmall, "key-too-small", "a key of the chain is too small to vouch for anything", "use RSA 2048 or larger, or an elliptic curve";
+    LimitConnections, "limit-connections", "too many connections are open", "close some, or raise limits.connections";
+    LimitRate, "limit-rate", "too many new connections in a second", "slow down, or raise limits.new_connections_per_second_per_run";
+    ManifestMalformed, "manifest-malformed", "a manifest or signature file cannot be read", "sign the package again with standard tools";
+    NameNotAllowed, "name-not-allowed", "the host name is not one that may be resolved", "use a fully qualified name, or a plain address";
+    NameUnresolvable, "name-unresolvable", "the host name has no address", "check the name and the device's resolver";
+    NoRoot, "no-root", "no root of this device vouches for the signer", "add the signer's root, if you trust it";
+    NotFound, "not-found", "there is no such thing", "check the id";
+    OlderVersion, "older-version", "a newer version of the app is installed", "remove the app first if going back is meant";
+    OwnAddress, "own-address", "the address is the gate's own", "the gate is never reached through itself";
+    PackageTooLarge, "package-too-large", "the package, or what it unpacks to, is larger than allowed", "raise limits.package if that is meant";
+    PeerIsARun, "peer-is-a-run", "a program inside a run may not use the control socket", "let the user do it outside the run";
+    PermissionAboveMaximum, "permission-above-maximum", "the security table does not allow so wide a permission", "ask for a narrower one; see `mexegate explain`";
+    PermissionExpired, "permission-expired", "the permission for it has expired", "give a new one with `mexegate grant`";
+    PermissionMissing, "permission-missing", "no permission of the user covers it", "give one with `mexegate grant`";
+    PermissionRevoked, "permission-revoked", "the user took the permission back", "give a new one with `mexegate grant`";
+    QosNotPermitted, "qos-not-permitted", "a traffic class above background needs the network.qos permission", "give it with `mexegate grant APP network.qos`";
+    RequestMalformed, "request-malformed", "the request breaks its protocol", "see the message for what is wrong";
+    RoleMissing, "role-missing", "the caller's role does not allow it", "call as the device's user or administrator";
+    RunEnded, "run-ended", "the run has ended", "start the app again";
+    SignatureMalformed, "signature-malformed", "a signature block cannot be read", "sign the package again with standard tools";
+    SignatureWrong, "signature-wrong", "a signature does not match what it should sign", "get the package from its maker again";
+    TargetOutOfScope, "target-out-of-scope", "the permission is for another target", "grant this target too";
+    TokenRunRefused, "token-run-refused", "runs by token are switched off", "use `mexegate app run`, or set policy.token_runs";
+    Unsigned, "unsigned", "the package carries no signature", "get a signed package";
+    UntrustedApp, "untrusted-app", "an untrusted app may not do this, whatever is granted", "get a package signed for a domain of this device";
+    UpstreamRefused, "upstream-refused", "the destination refused the connection", "check that the service there is up";
+    UpstreamTimeout, "upstream-timeout", "the destination did not answer in time", "check the route and try again";
+    UpstreamUnreachable, "upstream-unreachable", "the destination cannot be reached", "check the route and the bearer";
+    UsageNotCodeSigning, "usage-not-code-signing", "the signer's certificate is not for signing code", "use a certificate with digitalSignature and codeSigning";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReason> {
+        Self::ALL.iter().copied().find(|r| r.code() == text).ok_or(UnknownReason)
+    }
+}
+
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The text is no reason code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a reason code: docs/reasons.md lists them")]
+pub struct UnknownReason;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_kebab_case_alphabetical_and_read_back() {
+        assert!(Reason::ALL.windows(2).all(|pair| pair[0].code() < pair[1].code()));
+        for reason in Reason::ALL {
+            assert!(reason.code().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{reason}");
+            assert_eq!(reason.code().parse::<Reason>().unwrap(), *reason);
+            assert!(!reason.says().ends_with('.') && !reason.help().ends_with('.'), "{reason}");
+        }
+    }
+}
