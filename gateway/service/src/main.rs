@@ -1,3 +1,7 @@
-//! The binary `mexegate`: reads the command line and calls the verb.
+//! The binary `mexegate`: reads the command line and calls the verb. How it ended is the exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mexegate::cli::main(std::env::args_os()).into()
+}

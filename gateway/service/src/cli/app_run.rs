@@ -1,0 +1,196 @@
+//! `app run`: the gate executes the verified package; this side is its terminal. Standard streams and signals travel as
+//! frames over the control connection, and the run ends when either side goes away. Decides nothing about the run.
+
+use std::io::{Read, Write};
+use std::thread;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::{Bytes, BytesMut};
+use mexe_model::AppId;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::fault::{Fault, Stop};
+use super::{Exit, Global, json_line};
+use crate::client::ApiPath;
+use crate::client::frame::{Frame, PROTOCOL, RUN_HEADER};
+
+/// Run the verified package by the gate, as its terminal
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The app's id
+    #[arg(value_name = "APP")]
+    app: AppId,
+    /// The program's own arguments
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// Headers have a limit at the gate; arguments that come near it are refused here, by name.
+const LONGEST_HEADER: usize = 64 << 10;
+
+/// So many interrupts in a row leave a program that does not end.
+const PATIENCE: usize = 3;
+
+pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
+    let what = BASE64_STANDARD.encode(json!({"execute": true, "args": args.args}).to_string());
+    if what.len() > LONGEST_HEADER {
+        return Err(Fault::usage("the arguments are too long").help("hand them over in a file").into());
+    }
+    let path = ApiPath::new("/v1/apps").segment(args.app.as_str()).segment("runs");
+    global.with_gate(async |gate| {
+        let mut signals = Signals::listen()?;
+        let connection = tokio::select! {
+            connection = gate.upgrade(&path, PROTOCOL, (RUN_HEADER, what)) => connection?,
+            number = signals.next() => return Ok(Exit::Program(number.saturating_add(128))),
+        };
+        attend(connection, signals, global.json).await
+    })
+}
+
+/// Carries streams and signals until the program ends.
+async fn attend(
+    connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    mut signals: Signals,
+    announce: bool,
+) -> Result<Exit, Stop> {
+    let (from_gate, to_gate) = tokio::io::split(connection);
+    let (frames, outgoing) = mpsc::channel(4);
+    read_stdin(frames.clone());
+    tokio::spawn(send(outgoing, to_gate));
+    let mut ended = tokio::spawn(receive(from_gate, announce));
+    let mut interrupts = 0;
+    loop {
+        tokio::select! {
+            ended = &mut ended => {
+                return ended.unwrap_or_else(|e| Err(Fault::new("the run cannot be followed").because(e).into()));
+            }
+            number = signals.next() => {
+                interrupts += 1;
+                // A full channel means that the gate does not read: the program hears of it by our leaving.
+                if frames.try_send(Frame::Signal(number)).is_err() || interrupts >= PATIENCE {
+                    return Ok(Exit::Program(number.saturating_add(128)));
+                }
+            }
+        }
+    }
+}
+
+/// Prints what the program prints, until its exit code comes.
+async fn receive(mut from_gate: impl AsyncRead + Unpin, announce: bool) -> Result<Exit, Stop> {
+    let (prints, printing) = mpsc::channel(16);
+    let printer = tokio::task::spawn_blocking(move || print(printing));
+    let mut bytes = BytesMut::new();
+    let end = 'run: loop {
+        loop {
+            match Frame::decode(&mut bytes) {
+                Ok(Some(Frame::Exit(code))) => {
+                    break 'run Ok(Exit::Program(u8::try_from(code).unwrap_or(u8::MAX)));
+                }
+                Ok(Some(Frame::Started(_))) if !announce => {}
+                Ok(Some(frame)) => {
+                    if prints.send(frame).await.is_err() {
+                        break 'run Ok(Exit::Done);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => break 'run Err(Fault::new("the gate speaks another language").because(error)),
+            }
+        }
+        match from_gate.read_buf(&mut bytes).await {
+            Ok(0) => {
+                break Err(
+                    Fault::new("the gate went away while the program ran").help("see the gate's own log")
+                );
+            }
+            Ok(_) => {}
+            Err(error) => break Err(Fault::new("the connection to the gate broke").because(error)),
+        }
+    };
+    drop(prints);
+    printer.await.map_err(|e| Fault::new("cannot write the output").because(e))??;
+    Ok(end?)
+}
+
+/// Writes what comes; blocks while nobody reads it, which in turn holds the program back.
+fn print(mut printing: mpsc::Receiver<Frame>) -> Result<(), Stop> {
+    while let Some(frame) = printing.blocking_recv() {
+        match frame {
+            Frame::Stdout(bytes) => {
+                let mut out = std::io::stdout().lock();
+                out.write_all(&bytes)?;
+                out.flush()?;
+            }
+            Frame::Stderr(bytes) => std::io::stderr().lock().write_all(&bytes)?,
+            Frame::Started(json) => {
+                let started: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+                writeln!(std::io::stderr().lock(), "{}", json_line(&started).unwrap_or_default())?;
+            }
+            Frame::Exit(_) | Frame::Signal(_) | Frame::Stdin(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Hands frames to the gate. When it cannot, the other direction learns it too and says so.
+async fn send(mut outgoing: mpsc::Receiver<Frame>, mut to_gate: impl AsyncWrite + Unpin) {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = outgoing.recv().await {
+        frame.encode(&mut bytes);
+        if to_gate.write_all_buf(&mut bytes).await.is_err() || to_gate.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads the standard input on a thread of its own: a terminal cannot be read without blocking. The thread ends with the
+/// input, with the run, or with the process.
+fn read_stdin(frames: mpsc::Sender<Frame>) {
+    thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            let bytes = match stdin.read(&mut buffer) {
+                Ok(read) => buffer.get(..read).map(Bytes::copy_from_slice).unwrap_or_default(),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(_) => Bytes::new(),
+            };
+            let end = bytes.is_empty();
+            if frames.blocking_send(Frame::Stdin(bytes)).is_err() || end {
+                return;
+            }
+        }
+    });
+}
+
+/// The signals that the program gets instead of this process.
+struct Signals([(Signal, u8); 4]);
+
+impl Signals {
+    fn listen() -> Result<Self, Fault> {
+        let listen = |kind: SignalKind| {
+            let number = u8::try_from(kind.as_raw_value()).unwrap_or_default();
+            signal(kind).map(|s| (s, number)).map_err(|e| Fault::new("cannot listen for signals").because(e))
+        };
+        Ok(Self([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+            listen(SignalKind::quit())?,
+        ]))
+    }
+
+    /// The number of the next signal.
+    async fn next(&mut self) -> u8 {
+        let [(a, n), (b, m), (c, o), (d, p)] = &mut self.0;
+        tokio::select! {
+            _ = a.recv() => *n,
+            _ = b.recv() => *m,
+            _ = c.recv() => *o,
+            _ = d.recv() => *p,
+        }
+    }
+}

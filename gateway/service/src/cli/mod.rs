@@ -1,0 +1,175 @@
+//! The command line: one file per verb, each with its arguments and what it does. Here is only what all of them share:
+//! the tree of verbs, the global flags, the way to the gate, and how an end becomes an exit code. Called from `main`.
+
+mod app;
+mod app_install;
+mod app_list;
+mod app_remove;
+mod app_run;
+mod app_show;
+mod app_start;
+mod app_stop;
+mod completions;
+mod exit;
+mod explain;
+mod fault;
+mod flows;
+mod grant;
+mod grants;
+mod output;
+mod printable;
+mod revoke;
+mod roots;
+mod runs;
+mod state_dir;
+mod target;
+mod when;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+
+pub use self::exit::Exit;
+pub use self::fault::{Fault, Stop};
+pub use self::printable::{json_line, printable};
+
+use crate::client::{Client, Refused};
+
+/// The gate between applications and the mobile bearer.
+#[derive(Debug, Parser)]
+#[command(name = "mexegate", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Exit codes: 0 done, 1 fault, 2 usage, 3 refused by policy or trust.")]
+struct Line {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Global {
+    /// Print JSON instead of text for people
+    #[arg(long, global = true)]
+    json: bool,
+    /// Where the gate keeps its state and its control socket
+    #[arg(long, global = true, value_name = "D")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    #[command(subcommand)]
+    App(app::Verb),
+    Completions(completions::Args),
+    Explain(explain::Args),
+    Flows(flows::Args),
+    Grant(grant::Args),
+    Grants(grants::Args),
+    Revoke(revoke::Args),
+    Roots(roots::Args),
+    Runs(runs::Args),
+}
+
+impl Verb {
+    fn run(self, global: &Global) -> Result<Exit, Stop> {
+        match self {
+            Self::App(verb) => verb.run(global),
+            Self::Completions(args) => completions::run(&args),
+            Self::Explain(args) => explain::run(&args, global),
+            Self::Flows(args) => flows::run(&args, global),
+            Self::Grant(args) => grant::run(&args, global),
+            Self::Grants(args) => grants::run(&args, global),
+            Self::Revoke(args) => revoke::run(&args, global),
+            Self::Roots(args) => roots::run(&args, global),
+            Self::Runs(args) => runs::run(&args, global),
+        }
+    }
+}
+
+/// Runs the command line to its end and says how it ended. Everything that has to be said has been printed.
+pub fn main(line: impl IntoIterator<Item = OsString>) -> Exit {
+    let Line { global, verb } = match Line::try_parse_from(line) {
+        Ok(line) => line,
+        Err(error) => {
+            // Help and version are answers, printed to the standard output; the rest is a mistake in the command line.
+            let asked_for = !error.use_stderr();
+            return if error.print().is_ok() && asked_for { Exit::Done } else { Exit::Usage };
+        }
+    };
+    match verb.run(&global) {
+        Ok(exit) => exit,
+        Err(Stop::Fault(fault)) => {
+            complain(&fault);
+            fault.exit()
+        }
+        Err(Stop::ReaderGone) => Exit::Done,
+        Err(Stop::Refused(refused)) => {
+            if global.json {
+                // A reader that went away cannot be told anything either.
+                let _ = output::json(&problem(&refused));
+            }
+            complain(&format_args!("refused: {refused}"));
+            Exit::of_refusal(refused.reason, refused.status)
+        }
+    }
+}
+
+/// The gate's problem as `--json` prints it: what it sent, with the fields that scripts look for always there.
+fn problem(refused: &Refused) -> Value {
+    let mut problem = match &refused.problem {
+        Value::Object(problem) => problem.clone(),
+        _ => serde_json::Map::new(),
+    };
+    problem.entry("status").or_insert(json!(refused.status));
+    problem.entry("reason").or_insert(json!(refused.reason));
+    problem.entry("detail").or_insert(json!(refused.detail));
+    Value::Object(problem)
+}
+
+/// Says on the standard error what is wrong, in one line; red where a person looks at a terminal that has colours.
+fn complain(what: &dyn std::fmt::Display) {
+    let mut err = std::io::stderr().lock();
+    let colours = err.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // Nothing can be done when the standard error is closed.
+    let _ = if colours {
+        writeln!(err, "\u{1b}[31mmexegate:\u{1b}[0m {what}")
+    } else {
+        writeln!(err, "mexegate: {what}")
+    };
+}
+
+impl Global {
+    /// Where the gate keeps its state.
+    fn state_dir(&self) -> Result<PathBuf, Fault> {
+        state_dir::find(self.state_dir.as_deref(), |name| std::env::var_os(name))
+    }
+
+    /// Connects to the gate and talks to it.
+    fn with_gate<T>(&self, talk: impl AsyncFnOnce(Client) -> Result<T, Stop>) -> Result<T, Stop> {
+        let state_dir = self.state_dir()?;
+        on_a_runtime(async move { talk(Client::connect(&state_dir).await?).await })
+    }
+
+    /// Prints the gate's answer: as it came with `--json`, else what `shown` makes of it.
+    fn print(&self, answer: &Value, shown: impl FnOnce(&Value) -> String) -> Result<Exit, Stop> {
+        if self.json { output::json(answer) } else { output::text(&shown(answer)) }.map(|()| Exit::Done)
+    }
+}
+
+/// Runs a conversation on a runtime of this thread. What still blocks afterwards (a read of the terminal) is left behind.
+fn on_a_runtime<T>(task: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Fault::new("cannot start").because(e))?;
+    let result = runtime.block_on(task);
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests;

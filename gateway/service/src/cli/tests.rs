@@ -1,0 +1,110 @@
+//! What the command line accepts, and what becomes of a refusal. Verbs against a running gate are tested in crate
+//! mexe-tests.
+
+use clap::{CommandFactory, Parser};
+use serde_json::json;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Line, clap::Error> {
+    Line::try_parse_from(std::iter::once("mexegate").chain(line.split(' ')))
+}
+
+#[test]
+fn the_tree_of_verbs_is_sound() {
+    Line::command().debug_assert();
+}
+
+#[test]
+fn every_verb_of_the_contract_parses() {
+    for line in [
+        "app install a.jar",
+        "app list",
+        "app show weather",
+        "app remove weather",
+        "app run weather",
+        "app run weather --json -x a b",
+        "app start weather",
+        "app start weather -- curl -v x",
+        "app stop run-7",
+        "grant weather network.connect=example.org:443 --permission session --for 10m",
+        "grant weather network.qos --permission blanket",
+        "grants",
+        "grants weather",
+        "revoke grant-7",
+        "revoke --app weather",
+        "explain weather network.connect=[2001:db8::1]:80",
+        "runs",
+        "flows",
+        "flows end flow-7",
+        "roots list",
+        "completions bash",
+        "--json --state-dir d app list",
+        "app list --json --state-dir d",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    for line in [
+        "",
+        "app",
+        "app show Weather",
+        "app stop 7",
+        "app install",
+        "grant weather network.connect",
+        "grant weather network.connect --permission always",
+        "grant weather network.connect= --permission single",
+        "grant weather network.connect --permission single --for 10",
+        "revoke",
+        "revoke 7",
+        "revoke grant-7 --app weather",
+        "flows end 7",
+        "completions tcsh",
+        "app verify a.jar --jad b.jad",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn what_follows_the_app_belongs_to_the_program() {
+    let Verb::App(app::Verb::Run(args)) = parse("app run weather -v --state-dir x -- --json").unwrap().verb
+    else {
+        panic!("not a run");
+    };
+    let shown = format!("{args:?}");
+    assert!(shown.contains(r#"["-v", "--state-dir", "x", "--", "--json"]"#), "{shown}");
+}
+
+#[test]
+fn a_refusal_is_printed_with_the_fields_that_scripts_look_for() {
+    let refused = Refused {
+        status: 403,
+        reason: Some(mexe_model::Reason::UntrustedApp),
+        detail: "no\u{1b}[2J".into(),
+        problem: json!({"reason": "untrusted-app", "title": "t"}),
+    };
+    let shown = problem(&refused);
+    assert_eq!(shown["reason"], "untrusted-app");
+    assert_eq!(shown["status"], 403);
+    assert_eq!(shown["detail"], "no\u{1b}[2J");
+    assert!(refused.to_string().starts_with("untrusted-app: no\\u{1b}[2J; "), "{refused}");
+}
+
+#[test]
+fn a_gate_that_does_not_run_is_one_line_and_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let global = Global { state_dir: Some(dir.path().to_owned()), ..Global::default() };
+    let Err(Stop::Fault(fault)) = runs::run(&runs::Args {}, &global) else { panic!("something answered") };
+    let socket = dir.path().join("control.sock");
+    assert_eq!(
+        fault.to_string(),
+        format!("no gate answers at `{}`; start it with `mexegate serve`", socket.display())
+    );
+    assert_eq!(fault.exit(), Exit::Fault);
+}
