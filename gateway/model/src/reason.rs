@@ -86,6 +86,7 @@ reasons! {
     TokenRunRefused, "token-run-refused", "runs by token are switched off", "use `mexegate app run`, or set policy.token_runs";
     Unsigned, "unsigned", "the package carries no signature", "get a signed package";
     UntrustedApp, "untrusted-app", "an untrusted app may not do this, whatever is granted", "get a package signed for a domain of this device";
+    UpstreamMalformed, "upstream-malformed", "the destination's answer breaks its protocol", "ask whoever runs the service there";
     UpstreamRefused, "upstream-refused", "the destination refused the connection", "check that the service there is up";
     UpstreamTimeout, "upstream-timeout", "the destination did not answer in time", "check the route and try again";
     UpstreamUnreachable, "upstream-unreachable", "the destination cannot be reached", "check the route and the bearer";
