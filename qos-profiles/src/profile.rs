@@ -174,12 +174,12 @@ where
         }
         for (at, (rule, span)) in profile.rules.iter().zip(rule_spans).enumerate() {
             let twice = profile.rules.iter().take(at).any(|other| other == rule);
-            let elsewhere = read.iter().find(|other| other.rules.contains(rule)).map(|other| &*other.name);
-            if let Some(other) = twice.then_some("the same").or(elsewhere) {
-                return Err(mistake(
-                    span,
-                    format!("the rule `{rule}` stands in {other} profile too: keep one"),
-                ));
+            if twice {
+                return Err(mistake(span, format!("the rule `{rule}` stands here twice: keep one")));
+            }
+            if let Some(other) = read.iter().find(|other| other.rules.contains(rule)) {
+                let what = format!("the rule `{rule}` stands in profile `{}` too: keep one", other.name);
+                return Err(mistake(span, what));
             }
         }
         read.push(profile);
