@@ -1,7 +1,7 @@
 //! `app run`: the gate executes the verified package; this side is its terminal. Standard streams and signals travel as
 //! frames over the control connection, and the run ends when either side goes away. Decides nothing about the run.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::thread;
 
 use base64::Engine;
@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use mexe_model::AppId;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::fault::{Fault, Stop};
@@ -42,37 +42,56 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     }
     let path = ApiPath::new("/v1/apps").segment(args.app.as_str()).segment("runs");
     global.with_gate(async |gate| {
-        let mut signals = Signals::listen()?;
+        let mut signals = signals()?;
         let connection = tokio::select! {
             connection = gate.upgrade(&path, PROTOCOL, (RUN_HEADER, what)) => connection?,
-            number = signals.next() => return Ok(Exit::Program(number.saturating_add(128))),
+            Some(number) = signals.recv() => return Ok(left_by(number)),
         };
-        attend(connection, signals, global.json).await
+        attend(connection, signals, Terminal::of_this_process(), global.json).await
     })
 }
 
-/// Carries streams and signals until the program ends.
+/// Where the program's standard streams begin and end.
+struct Terminal {
+    stdin: Box<dyn Read + Send>,
+    stdout: Box<dyn Write + Send>,
+    stderr: Box<dyn Write + Send>,
+}
+
+impl Terminal {
+    fn of_this_process() -> Self {
+        Self { stdin: Box::new(io::stdin()), stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) }
+    }
+}
+
+/// How a shell sees a process that a signal ended.
+fn left_by(signal: u8) -> Exit {
+    Exit::Program(signal.saturating_add(128))
+}
+
+/// Carries streams and signals until the program ends. With `announce`, the run's id goes to the standard error first.
 async fn attend(
     connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    mut signals: Signals,
+    mut signals: mpsc::Receiver<u8>,
+    terminal: Terminal,
     announce: bool,
 ) -> Result<Exit, Stop> {
     let (from_gate, to_gate) = tokio::io::split(connection);
     let (frames, outgoing) = mpsc::channel(4);
-    read_stdin(frames.clone());
+    read_stdin(terminal.stdin, frames.clone());
     tokio::spawn(send(outgoing, to_gate));
-    let mut ended = tokio::spawn(receive(from_gate, announce));
+    let mut ended = tokio::spawn(receive(from_gate, terminal.stdout, terminal.stderr, announce));
     let mut interrupts = 0;
     loop {
         tokio::select! {
             ended = &mut ended => {
                 return ended.unwrap_or_else(|e| Err(Fault::new("the run cannot be followed").because(e).into()));
             }
-            number = signals.next() => {
+            Some(number) = signals.recv() => {
                 interrupts += 1;
                 // A full channel means that the gate does not read: the program hears of it by our leaving.
-                if frames.try_send(Frame::Signal(number)).is_err() || interrupts >= PATIENCE {
-                    return Ok(Exit::Program(number.saturating_add(128)));
+                if interrupts >= PATIENCE || frames.try_send(Frame::Signal(number)).is_err() {
+                    return Ok(left_by(number));
                 }
             }
         }
@@ -80,9 +99,14 @@ async fn attend(
 }
 
 /// Prints what the program prints, until its exit code comes.
-async fn receive(mut from_gate: impl AsyncRead + Unpin, announce: bool) -> Result<Exit, Stop> {
+async fn receive(
+    mut from_gate: impl AsyncRead + Unpin,
+    stdout: Box<dyn Write + Send>,
+    stderr: Box<dyn Write + Send>,
+    announce: bool,
+) -> Result<Exit, Stop> {
     let (prints, printing) = mpsc::channel(16);
-    let printer = tokio::task::spawn_blocking(move || print(printing));
+    let printer = tokio::task::spawn_blocking(move || print(printing, stdout, stderr));
     let mut bytes = BytesMut::new();
     let end = 'run: loop {
         loop {
@@ -93,6 +117,7 @@ async fn receive(mut from_gate: impl AsyncRead + Unpin, announce: bool) -> Resul
                 Ok(Some(Frame::Started(_))) if !announce => {}
                 Ok(Some(frame)) => {
                     if prints.send(frame).await.is_err() {
+                        // The printer says below why it stopped.
                         break 'run Ok(Exit::Done);
                     }
                 }
@@ -116,18 +141,24 @@ async fn receive(mut from_gate: impl AsyncRead + Unpin, announce: bool) -> Resul
 }
 
 /// Writes what comes; blocks while nobody reads it, which in turn holds the program back.
-fn print(mut printing: mpsc::Receiver<Frame>) -> Result<(), Stop> {
+fn print(
+    mut printing: mpsc::Receiver<Frame>,
+    mut stdout: Box<dyn Write + Send>,
+    mut stderr: Box<dyn Write + Send>,
+) -> Result<(), Stop> {
     while let Some(frame) = printing.blocking_recv() {
         match frame {
             Frame::Stdout(bytes) => {
-                let mut out = std::io::stdout().lock();
-                out.write_all(&bytes)?;
-                out.flush()?;
+                stdout.write_all(&bytes)?;
+                stdout.flush()?;
             }
-            Frame::Stderr(bytes) => std::io::stderr().lock().write_all(&bytes)?,
+            Frame::Stderr(bytes) => {
+                stderr.write_all(&bytes)?;
+                stderr.flush()?;
+            }
             Frame::Started(json) => {
                 let started: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
-                writeln!(std::io::stderr().lock(), "{}", json_line(&started).unwrap_or_default())?;
+                writeln!(stderr, "{}", json_line(&started).unwrap_or_default())?;
             }
             Frame::Exit(_) | Frame::Signal(_) | Frame::Stdin(_) => {}
         }
@@ -148,14 +179,13 @@ async fn send(mut outgoing: mpsc::Receiver<Frame>, mut to_gate: impl AsyncWrite 
 
 /// Reads the standard input on a thread of its own: a terminal cannot be read without blocking. The thread ends with the
 /// input, with the run, or with the process.
-fn read_stdin(frames: mpsc::Sender<Frame>) {
+fn read_stdin(mut stdin: Box<dyn Read + Send>, frames: mpsc::Sender<Frame>) {
     thread::spawn(move || {
-        let mut stdin = std::io::stdin().lock();
         let mut buffer = vec![0; 16 << 10];
         loop {
             let bytes = match stdin.read(&mut buffer) {
                 Ok(read) => buffer.get(..read).map(Bytes::copy_from_slice).unwrap_or_default(),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => Bytes::new(),
             };
             let end = bytes.is_empty();
@@ -166,31 +196,19 @@ fn read_stdin(frames: mpsc::Sender<Frame>) {
     });
 }
 
-/// The signals that the program gets instead of this process.
-struct Signals([(Signal, u8); 4]);
-
-impl Signals {
-    fn listen() -> Result<Self, Fault> {
-        let listen = |kind: SignalKind| {
-            let number = u8::try_from(kind.as_raw_value()).unwrap_or_default();
-            signal(kind).map(|s| (s, number)).map_err(|e| Fault::new("cannot listen for signals").because(e))
-        };
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-            listen(SignalKind::quit())?,
-        ]))
+/// The numbers of the signals that the program gets instead of this process.
+fn signals() -> Result<mpsc::Receiver<u8>, Fault> {
+    let (numbers, incoming) = mpsc::channel(PATIENCE);
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()] {
+        let mut signal = signal(kind).map_err(|e| Fault::new("cannot listen for signals").because(e))?;
+        let number = u8::try_from(kind.as_raw_value()).unwrap_or_default();
+        let numbers = numbers.clone();
+        tokio::spawn(
+            async move { while signal.recv().await.is_some() && numbers.send(number).await.is_ok() {} },
+        );
     }
-
-    /// The number of the next signal.
-    async fn next(&mut self) -> u8 {
-        let [(a, n), (b, m), (c, o), (d, p)] = &mut self.0;
-        tokio::select! {
-            _ = a.recv() => *n,
-            _ = b.recv() => *m,
-            _ = c.recv() => *o,
-            _ = d.recv() => *p,
-        }
-    }
+    Ok(incoming)
 }
+
+#[cfg(test)]
+mod tests;
