@@ -1,0 +1,163 @@
+//! One permission that the user gave: to one app, for one action, perhaps for one target. Whether the security table
+//! lets it be given at all is decided here, once, at creation; what it covers is decided in [`crate::decision`]. Made by
+//! the service for `mexegate grant`, for answers to prompts, and again from the journal at start.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mexe_model::{AppId, GrantId, Instant, Permission, Reason, RunId, Trust, WallTime};
+
+use crate::table::{ActionId, SecurityTable, TargetKind};
+use crate::target::TargetPattern;
+
+/// What the user asked for.
+#[derive(Clone, Debug)]
+pub struct GrantSpec {
+    /// Its id, never used before.
+    pub id: GrantId,
+    /// Who is permitted.
+    pub app: AppId,
+    /// What is permitted.
+    pub action: ActionId,
+    /// To where; `None` for any global address.
+    pub target: Option<TargetPattern>,
+    /// How long; `None` for the table's default.
+    pub permission: Option<Permission>,
+    /// When the user gave it, for the record.
+    pub granted_at: WallTime,
+    /// The first instant at which it no longer holds.
+    pub expires: Option<Instant>,
+}
+
+/// Which runs a session grant belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// The app's next run: none was live when it was given.
+    Pending,
+    /// These runs.
+    Runs(Vec<RunId>),
+}
+
+/// A permission that the security table allows. Clones share the note that a single permission is spent.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    id: GrantId,
+    app: AppId,
+    action: ActionId,
+    target: Option<TargetPattern>,
+    permission: Permission,
+    granted_at: WallTime,
+    expires: Option<Instant>,
+    binding: Binding,
+    spent: Arc<AtomicBool>,
+}
+
+impl Grant {
+    /// Checks the user's wish against the table, for an app of that trust.
+    ///
+    /// # Errors
+    /// [`Reason::UntrustedApp`] or [`Reason::ForbiddenToDomain`] when the table says no,
+    /// [`Reason::PermissionAboveMaximum`] when it says yes but less, [`Reason::RequestMalformed`] when the action takes
+    /// no such target.
+    pub fn new(spec: GrantSpec, trust: Trust, table: &SecurityTable) -> Result<Self, Reason> {
+        let cell = table.cell(spec.action, trust);
+        let Some((maximum, default)) = cell.maximum.zip(cell.default) else {
+            return Err(table_says_no(trust));
+        };
+        let permission = spec.permission.unwrap_or(default);
+        if permission > maximum {
+            return Err(Reason::PermissionAboveMaximum);
+        }
+        let kind = table.row(spec.action).map_or(TargetKind::None, |row| row.target);
+        if spec.target.is_some() && kind != TargetKind::Endpoint {
+            return Err(Reason::RequestMalformed);
+        }
+        Ok(Self {
+            id: spec.id,
+            app: spec.app,
+            action: spec.action,
+            target: spec.target,
+            permission,
+            granted_at: spec.granted_at,
+            expires: spec.expires,
+            binding: Binding::Pending,
+            spent: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> GrantId {
+        self.id
+    }
+
+    /// Who is permitted.
+    pub fn app(&self) -> &AppId {
+        &self.app
+    }
+
+    /// What is permitted.
+    pub fn action(&self) -> ActionId {
+        self.action
+    }
+
+    /// To where; `None` for any global address.
+    pub fn target(&self) -> Option<&TargetPattern> {
+        self.target.as_ref()
+    }
+
+    /// How long.
+    pub fn permission(&self) -> Permission {
+        self.permission
+    }
+
+    /// When the user gave it.
+    pub fn granted_at(&self) -> WallTime {
+        self.granted_at
+    }
+
+    /// The first instant at which it no longer holds.
+    pub fn expires(&self) -> Option<Instant> {
+        self.expires
+    }
+
+    /// The runs it belongs to; `None` unless it is a session grant.
+    pub fn binding(&self) -> Option<&Binding> {
+        (self.permission == Permission::Session).then_some(&self.binding)
+    }
+
+    /// Whether it has expired.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|end| now >= end)
+    }
+
+    /// Whether it was a single permission and has been used.
+    pub fn is_spent(&self) -> bool {
+        self.spent.load(Ordering::Acquire)
+    }
+
+    /// Uses a single permission: true for exactly one caller, ever. Others need no spending: true whenever asked.
+    pub(crate) fn spend(&self) -> bool {
+        self.permission != Permission::SingleAction
+            || self.spent.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(crate) fn bound_to(&self, binding: Binding) -> Self {
+        Self { binding, ..self.clone() }
+    }
+
+    pub(crate) fn for_action(&self, action: ActionId) -> Self {
+        Self { action, ..self.clone() }
+    }
+
+    pub(crate) fn spent_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.spent)
+    }
+}
+
+/// The reason for an empty cell of the table.
+pub(crate) fn table_says_no(trust: Trust) -> Reason {
+    match trust {
+        Trust::Domain(_) => Reason::ForbiddenToDomain,
+        Trust::Untrusted => Reason::UntrustedApp,
+    }
+}

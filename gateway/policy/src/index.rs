@@ -1,0 +1,310 @@
+//! The grants of one app, arranged so that a decision costs the same at any number of them: names by hash, wildcards by
+//! walking up the labels, networks by prefix, and for each of these only the grants that can still win. Built anew when
+//! a grant of the app changes; read by [`crate::decision`].
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mexe_model::{DomainName, GrantId, Instant, Permission, RunId};
+
+use crate::address::shortest_naming_prefix;
+use crate::grant::{Binding, Grant};
+use crate::net::Nets;
+use crate::table::ActionId;
+use crate::target::HostPattern;
+
+/// Who asks, as far as it decides which grants may be used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) now: Instant,
+    /// `None`: asks for the app's next run.
+    pub(crate) run: Option<RunId>,
+    /// The widest permission that may be used; wider grants are as if absent.
+    pub(crate) ceiling: Permission,
+}
+
+/// A grant that covers the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) permission: Permission,
+    pub(crate) expires: Option<Instant>,
+    pub(crate) id: GrantId,
+}
+
+impl Choice {
+    fn of(grant: &Grant) -> Self {
+        Self { permission: grant.permission(), expires: grant.expires(), id: grant.id() }
+    }
+
+    /// Smaller is better: the wider permission, so that no single is burnt in vain; then what holds longer; then the
+    /// older grant.
+    fn rank(&self) -> impl Ord + use<> {
+        let expires = (self.expires.is_some(), Reverse(self.expires));
+        (Reverse(self.permission), expires, self.id)
+    }
+
+    fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|end| now >= end)
+    }
+}
+
+/// The best grants found so far: one that holds, and one that would hold had it not expired.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pick {
+    pub(crate) live: Option<Choice>,
+    pub(crate) expired: Option<Choice>,
+}
+
+impl Pick {
+    fn offer(&mut self, choice: Choice, now: Instant) {
+        let best = if choice.is_expired(now) { &mut self.expired } else { &mut self.live };
+        if best.is_none_or(|b| choice.rank() < b.rank()) {
+            *best = Some(choice);
+        }
+    }
+
+    pub(crate) fn join(self, other: Self) -> Self {
+        let better = |a: Option<Choice>, b: Option<Choice>| match (a, b) {
+            (Some(a), Some(b)) => Some(if b.rank() < a.rank() { b } else { a }),
+            (a, b) => a.or(b),
+        };
+        Self { live: better(self.live, other.live), expired: better(self.expired, other.expired) }
+    }
+}
+
+/// Grants that cover the same requests. Of those that would be used under the same conditions only the best is kept.
+#[derive(Debug, Default)]
+struct Bucket {
+    blanket: Option<Choice>,
+    pending: Option<Choice>,
+    /// Best session grant for each run, by run.
+    sessions: Vec<(RunId, Choice)>,
+    /// Single grants, best first.
+    singles: Vec<(Choice, Arc<AtomicBool>)>,
+}
+
+impl Bucket {
+    fn insert(&mut self, grant: &Grant) {
+        let choice = Choice::of(grant);
+        let keep = |slot: &mut Option<Choice>| {
+            if slot.is_none_or(|s| choice.rank() < s.rank()) {
+                *slot = Some(choice);
+            }
+        };
+        match (grant.permission(), grant.binding()) {
+            (Permission::Blanket, _) => keep(&mut self.blanket),
+            (Permission::SingleAction, _) => self.singles.push((choice, grant.spent_flag())),
+            (Permission::Session, Some(Binding::Runs(runs))) => {
+                self.sessions.extend(runs.iter().map(|run| (*run, choice)));
+            }
+            (Permission::Session, _) => keep(&mut self.pending),
+        }
+    }
+
+    fn arrange(&mut self) {
+        self.sessions.sort_unstable_by_key(|(run, choice)| (*run, choice.rank()));
+        self.sessions.dedup_by_key(|(run, _)| *run);
+        self.sessions.shrink_to_fit();
+        self.singles.sort_unstable_by_key(|(choice, _)| choice.rank());
+        self.singles.shrink_to_fit();
+    }
+
+    fn offer(&self, asker: &Asker, pick: &mut Pick) {
+        if asker.ceiling == Permission::Blanket
+            && let Some(choice) = self.blanket
+        {
+            pick.offer(choice, asker.now);
+        }
+        if asker.ceiling >= Permission::Session {
+            let session = match asker.run {
+                None => self.pending,
+                Some(run) => {
+                    let at = self.sessions.binary_search_by_key(&run, |(run, _)| *run).ok();
+                    at.and_then(|at| self.sessions.get(at)).map(|(_, choice)| *choice)
+                }
+            };
+            session.into_iter().for_each(|choice| pick.offer(choice, asker.now));
+        }
+        // The first unspent one holds longest. Spent ones are few: the service takes them out.
+        if let Some((choice, _)) = self.singles.iter().find(|(_, spent)| !spent.load(Ordering::Acquire)) {
+            pick.offer(*choice, asker.now);
+        }
+    }
+}
+
+/// The grants for one host, by port.
+#[derive(Debug, Default)]
+struct Ports {
+    any: Bucket,
+    /// By port.
+    one: Vec<(u16, Bucket)>,
+}
+
+impl Ports {
+    fn insert(&mut self, port: Option<u16>, grant: &Grant) {
+        let Some(port) = port else { return self.any.insert(grant) };
+        match self.one.binary_search_by_key(&port, |(p, _)| *p) {
+            Ok(at) => self.one.get_mut(at).into_iter().for_each(|(_, bucket)| bucket.insert(grant)),
+            Err(at) => {
+                let mut bucket = Bucket::default();
+                bucket.insert(grant);
+                self.one.insert(at, (port, bucket));
+            }
+        }
+    }
+
+    fn arrange(&mut self) {
+        self.any.arrange();
+        self.one.iter_mut().for_each(|(_, bucket)| bucket.arrange());
+        self.one.shrink_to_fit();
+    }
+
+    fn offer(&self, port: u16, asker: &Asker, pick: &mut Pick) {
+        self.any.offer(asker, pick);
+        let at = self.one.binary_search_by_key(&port, |(p, _)| *p).ok();
+        at.and_then(|at| self.one.get(at)).into_iter().for_each(|(_, bucket)| bucket.offer(asker, pick));
+    }
+}
+
+/// The grants of one app for one action.
+#[derive(Debug, Default)]
+pub(crate) struct ActionIndex {
+    all: Bucket,
+    untargeted: Bucket,
+    names: HashMap<DomainName, Ports>,
+    below: HashMap<DomainName, Ports>,
+    /// Bit n: some wildcard's domain has n labels.
+    depths: u128,
+    nets: Nets<Ports>,
+    /// All grants for addresses, whichever.
+    addressed: Ports,
+}
+
+impl ActionIndex {
+    fn insert(&mut self, grant: &Grant) {
+        self.all.insert(grant);
+        let Some(target) = grant.target() else { return self.untargeted.insert(grant) };
+        let port = target.port.map(std::num::NonZeroU16::get);
+        match &target.host {
+            HostPattern::Below(domain) => {
+                self.depths |= 1u128.checked_shl(labels(domain.as_str())).unwrap_or(0);
+                self.below.entry(domain.clone()).or_default().insert(port, grant);
+            }
+            HostPattern::Name(name) => self.names.entry(name.clone()).or_default().insert(port, grant),
+            HostPattern::Network(net) => {
+                self.nets.entry(*net).insert(port, grant);
+                self.addressed.insert(port, grant);
+            }
+        }
+    }
+
+    fn arrange(&mut self) {
+        self.all.arrange();
+        self.untargeted.arrange();
+        self.addressed.arrange();
+        let named = self.names.values_mut().chain(self.below.values_mut());
+        named.chain(self.nets.values_mut()).for_each(Ports::arrange);
+    }
+
+    /// The best grant whatever its target.
+    pub(crate) fn whatever(&self, asker: &Asker) -> Pick {
+        let mut pick = Pick::default();
+        self.all.offer(asker, &mut pick);
+        pick
+    }
+
+    /// The best grant without a target.
+    pub(crate) fn untargeted(&self, asker: &Asker) -> Pick {
+        let mut pick = Pick::default();
+        self.untargeted.offer(asker, &mut pick);
+        pick
+    }
+
+    /// The best grant for the name itself, a domain above it, or without a target.
+    pub(crate) fn for_name(&self, name: &DomainName, port: u16, asker: &Asker) -> Pick {
+        let mut pick = self.untargeted(asker);
+        if let Some(ports) = self.names.get(name) {
+            ports.offer(port, asker, &mut pick);
+        }
+        if self.depths == 0 {
+            return pick;
+        }
+        let (mut rest, mut depth) = (name.as_str(), labels(name.as_str()));
+        while let Some((_, above)) = rest.split_once('.') {
+            (rest, depth) = (above, depth.saturating_sub(1));
+            if self.depths.checked_shr(depth).is_some_and(|d| d & 1 == 1)
+                && let Some(ports) = self.below.get(above)
+            {
+                ports.offer(port, asker, &mut pick);
+            }
+        }
+        pick
+    }
+
+    /// The best grant for addresses whose network contains all of these.
+    pub(crate) fn for_addresses(&self, addresses: &[IpAddr], port: u16, asker: &Asker) -> Pick {
+        let mut pick = Pick::default();
+        for ports in self.nets.containing(addresses, shortest_naming_prefix) {
+            ports.offer(port, asker, &mut pick);
+        }
+        pick
+    }
+
+    /// The best grant for addresses that a name, not resolved yet, might turn out to have.
+    pub(crate) fn for_some_address(&self, port: u16, asker: &Asker) -> Pick {
+        let mut pick = Pick::default();
+        self.addressed.offer(port, asker, &mut pick);
+        pick
+    }
+}
+
+/// How many labels a name has, 1 to 127.
+fn labels(name: &str) -> u32 {
+    name.bytes().fold(1u32, |n, b| n.saturating_add(u32::from(b == b'.')))
+}
+
+/// The grants of one app.
+#[derive(Debug, Default)]
+pub(crate) struct AppGrants {
+    /// By id.
+    grants: Vec<Arc<Grant>>,
+    /// By action.
+    actions: Vec<(ActionId, ActionIndex)>,
+}
+
+impl AppGrants {
+    /// Arranges the grants of one app; of two with the same id the later one counts.
+    pub(crate) fn build(mut grants: Vec<Arc<Grant>>) -> Self {
+        grants.reverse();
+        grants.sort_by_key(|grant| grant.id());
+        grants.dedup_by_key(|grant| grant.id());
+        let mut actions: Vec<(ActionId, ActionIndex)> = Vec::new();
+        for grant in &grants {
+            let at = actions.binary_search_by_key(&grant.action(), |(action, _)| *action);
+            let at = at.unwrap_or_else(|at| {
+                actions.insert(at, (grant.action(), ActionIndex::default()));
+                at
+            });
+            actions.get_mut(at).into_iter().for_each(|(_, index)| index.insert(grant));
+        }
+        actions.iter_mut().for_each(|(_, index)| index.arrange());
+        Self { grants, actions }
+    }
+
+    pub(crate) fn grants(&self) -> &[Arc<Grant>] {
+        &self.grants
+    }
+
+    pub(crate) fn grant(&self, id: GrantId) -> Option<&Arc<Grant>> {
+        let at = self.grants.binary_search_by_key(&id, |grant| grant.id()).ok()?;
+        self.grants.get(at)
+    }
+
+    pub(crate) fn action(&self, action: ActionId) -> Option<&ActionIndex> {
+        let at = self.actions.binary_search_by_key(&action, |(a, _)| *a).ok()?;
+        self.actions.get(at).map(|(_, index)| index)
+    }
+}
