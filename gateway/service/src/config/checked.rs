@@ -1,0 +1,311 @@
+//! The configuration as the service uses it: every value in its own type, every rule between values kept. Called by
+//! `load` after the layers are merged.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mexe_model::BitRate;
+use mexe_policy::TokenRuns;
+
+use super::layers::Layers;
+use super::raw::{BearerKind, Expiry, Raw, RawCommand};
+use super::{ConfigError, Guard};
+
+/// A configuration that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the database, the control socket and the console's token are.
+    pub state_dir: PathBuf,
+    /// `[[bearer]]`: none means one bearer without limits. No effect yet.
+    pub bearers: Vec<Bearer>,
+    /// `[journal]`.
+    pub journal: Journal,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[listen]`.
+    pub listen: Listen,
+    /// `[policy]`.
+    pub policy: Policy,
+    /// `[qos]`.
+    pub qos: Qos,
+    /// `[runtime]`.
+    pub runtime: Runtime,
+    /// `[trust]`.
+    pub trust: Trust,
+}
+
+/// Where to listen; `None` is off. All on loopback unless `insecure`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// SOCKS5.
+    pub socks: Option<SocketAddr>,
+    /// HTTP CONNECT and forward proxying.
+    pub http: Option<SocketAddr>,
+    /// HTTP/3, UDP. No effect yet.
+    pub masque: Option<SocketAddr>,
+    /// Console and API.
+    pub console: Option<SocketAddr>,
+    /// Prometheus metrics.
+    pub metrics: Option<SocketAddr>,
+    /// True when listeners may stand off loopback, where credentials travel in clear.
+    pub insecure: bool,
+}
+
+/// Whom to trust. Paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// The roots directory; guarded when it was loaded.
+    pub roots: Option<PathBuf>,
+    /// Revocation lists. No effect yet.
+    pub crls: Option<PathBuf>,
+    /// A card's image. No effect yet.
+    pub usim: Option<PathBuf>,
+    /// True when legacy algorithms may reach the third party domain. No effect yet.
+    pub legacy: bool,
+}
+
+/// How decisions are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A security table instead of the shipped one; guarded when it was loaded.
+    pub security_table: Option<PathBuf>,
+    /// How long a question waits for its answer. No effect yet.
+    pub prompt_wait: Duration,
+    /// How many questions may wait. No effect yet.
+    pub prompt_queue: NonZeroU32,
+    /// What runs by token may use.
+    pub token_runs: TokenRuns,
+    /// What expiry does to installed apps.
+    pub expiry: Expiry,
+}
+
+/// How packages are executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    /// Java archives.
+    pub jar: RuntimeCommand,
+    /// Native executables.
+    pub native: RuntimeCommand,
+}
+
+/// A command line: a program, arguments, and `{package}` in at least one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeCommand {
+    /// The words, the program first.
+    pub command: Vec<String>,
+}
+
+/// What streams get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Qos {
+    /// A folder of profiles instead of the shipped ones.
+    pub profiles: Option<PathBuf>,
+    /// The profile of a stream that nothing else names one for. Whether it exists is checked by who loads the profiles.
+    pub default_profile: String,
+}
+
+/// One way onto the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// Its name, `[a-z0-9][a-z0-9-]{0,31}`: a metric label.
+    pub name: String,
+    /// How it is controlled.
+    pub kind: BearerKind,
+    /// Its rate towards the network.
+    pub uplink: Option<BitRate>,
+    /// Its rate towards the device.
+    pub downlink: Option<BitRate>,
+}
+
+/// How much is allowed at once, and how long things may take. Sizes are bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all; `None` is what RLIMIT_NOFILE leaves room for.
+    pub connections: Option<NonZeroU32>,
+    /// Connections of one run.
+    pub connections_per_run: NonZeroU32,
+    /// New connections of one run in one second; `None` is off.
+    pub new_connections_per_second_per_run: Option<NonZeroU32>,
+    /// From accept to the whole request.
+    pub handshake: Duration,
+    /// From the decision to an open upstream connection, all addresses together.
+    pub connect: Duration,
+    /// Without a byte in either direction.
+    pub idle: Duration,
+    /// From the signal to stop until open flows are cut.
+    pub drain: Duration,
+    /// A package.
+    pub package: u64,
+    /// Any other request body.
+    pub body: u64,
+}
+
+/// How much of the journal is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// For how long.
+    pub retention: Duration,
+    /// In how many bytes.
+    pub max_size: u64,
+}
+
+/// Turns what is written into what is used.
+pub(super) fn check(
+    raw: &Raw,
+    state_dir: PathBuf,
+    layers: &Layers,
+    guard: &Guard,
+) -> Result<Config, ConfigError> {
+    let path = |text: &Option<String>| text.as_deref().map(PathBuf::from);
+    let config = Config {
+        state_dir,
+        bearers: bearers(raw, layers)?,
+        journal: Journal { retention: raw.journal.retention.0, max_size: raw.journal.max_size.0 },
+        limits: Limits {
+            connections: raw.limits.connections.map(|count| count.0),
+            connections_per_run: raw.limits.connections_per_run.0,
+            new_connections_per_second_per_run: raw
+                .limits
+                .new_connections_per_second_per_run
+                .map(|count| count.0),
+            handshake: raw.limits.handshake.0,
+            connect: raw.limits.connect.0,
+            idle: raw.limits.idle.0,
+            drain: raw.limits.drain.0,
+            package: raw.limits.package.0,
+            body: raw.limits.body.0,
+        },
+        listen: listen(raw, layers)?,
+        policy: Policy {
+            security_table: path(&raw.policy.security_table),
+            prompt_wait: raw.policy.prompt_wait.0,
+            prompt_queue: raw.policy.prompt_queue.0,
+            token_runs: raw.policy.token_runs.into(),
+            expiry: raw.policy.expiry,
+        },
+        qos: Qos { profiles: path(&raw.qos.profiles), default_profile: raw.qos.default_profile.clone() },
+        runtime: Runtime {
+            jar: command(&raw.runtime.jar, "runtime.jar.command", layers)?,
+            native: command(&raw.runtime.native, "runtime.native.command", layers)?,
+        },
+        trust: Trust {
+            roots: path(&raw.trust.roots),
+            crls: path(&raw.trust.crls),
+            usim: path(&raw.trust.usim),
+            legacy: raw.trust.legacy,
+        },
+    };
+    if config.qos.default_profile.is_empty() {
+        return Err(layers
+            .wrong("qos.default_profile", "the name is empty: write a profile's name, as in `background`"));
+    }
+    for (key, size, least, shown) in [
+        ("limits.body", config.limits.body, 1 << 10, "1 KiB"),
+        ("limits.package", config.limits.package, 1 << 10, "1 KiB"),
+        ("journal.max_size", config.journal.max_size, 1 << 20, "1 MiB"),
+    ] {
+        if size < least {
+            return Err(
+                layers.wrong(key, format!("the size is too small to work with: write {shown} or more"))
+            );
+        }
+    }
+    guarded(&config, guard)?;
+    Ok(config)
+}
+
+fn listen(raw: &Raw, layers: &Layers) -> Result<Listen, ConfigError> {
+    let insecure = raw.listen.insecure;
+    let mut taken = BTreeMap::new();
+    for (key, listener) in [
+        ("listen.socks", raw.listen.socks),
+        ("listen.http", raw.listen.http),
+        ("listen.masque", raw.listen.masque),
+        ("listen.console", raw.listen.console),
+        ("listen.metrics", raw.listen.metrics),
+    ] {
+        let Some(address) = listener.0 else { continue };
+        if !insecure && !address.ip().to_canonical().is_loopback() {
+            let message = format!(
+                "`{address}` is not a loopback address, and credentials would travel in clear: use 127.0.0.1 or [::1], \
+                 or set listen.insecure = true"
+            );
+            return Err(layers.wrong(key, message));
+        }
+        // The one UDP listener takes no port from the others, and port 0 is a different one each time.
+        if key != "listen.masque"
+            && address.port() != 0
+            && let Some(other) = taken.insert(address, key)
+        {
+            return Err(layers
+                .wrong(key, format!("`{address}` is taken by {other}: give each listener its own port")));
+        }
+    }
+    Ok(Listen {
+        socks: raw.listen.socks.0,
+        http: raw.listen.http.0,
+        masque: raw.listen.masque.0,
+        console: raw.listen.console.0,
+        metrics: raw.listen.metrics.0,
+        insecure,
+    })
+}
+
+fn command(raw: &RawCommand, key: &str, layers: &Layers) -> Result<RuntimeCommand, ConfigError> {
+    let wrong = |message: &str| Err(layers.wrong(key, message));
+    if raw.command.first().is_none_or(String::is_empty) {
+        return wrong("the command names no program: write [\"PROGRAM\", \"ARGUMENT\", ..]");
+    }
+    if raw.command.iter().any(|word| word.contains('\0')) {
+        return wrong("a word of the command holds a NUL character");
+    }
+    if !raw.command.iter().any(|word| word.contains("{package}")) {
+        return wrong(
+            "no word of the command is `{package}`, so the app would never be executed: put it where the file belongs",
+        );
+    }
+    Ok(RuntimeCommand { command: raw.command.clone() })
+}
+
+fn bearers(raw: &Raw, layers: &Layers) -> Result<Vec<Bearer>, ConfigError> {
+    let mut bearers: Vec<Bearer> = Vec::new();
+    for (index, bearer) in raw.bearer.iter().enumerate() {
+        let wrong =
+            |message: String| Err(layers.wrong_in("bearer", &format!("bearer.{index}.name"), message));
+        let name = &bearer.name;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if !name.starts_with(plain) || name.len() > 32 || !name.chars().all(|c| plain(c) || c == '-') {
+            return wrong("a bearer's name is 1 to 32 lower-case letters, digits and hyphens".to_owned());
+        }
+        if bearers.iter().any(|other| other.name == *name) {
+            return wrong(format!("there are two bearers `{name}`: give each its own name"));
+        }
+        let (uplink, downlink) = (bearer.uplink, bearer.downlink);
+        bearers.push(Bearer { name: name.clone(), kind: bearer.kind, uplink, downlink });
+    }
+    Ok(bearers)
+}
+
+/// Files that widen trust must be there and well guarded before anything is started (S4).
+fn guarded(config: &Config, guard: &Guard) -> Result<(), ConfigError> {
+    if let Some(roots) = &config.trust.roots {
+        guard.roots(roots)?;
+    }
+    if let Some(table) = &config.policy.security_table {
+        guard.read(table, MAX_TABLE)?;
+    }
+    if let Some(profiles) = &config.qos.profiles {
+        readable_folder(profiles)?;
+    }
+    Ok(())
+}
+
+fn readable_folder(path: &Path) -> Result<(), ConfigError> {
+    std::fs::read_dir(path).map(drop).map_err(|error| ConfigError::unreadable(path, error))
+}
+
+/// A security table of more than a megabyte is another file.
+const MAX_TABLE: u64 = 1 << 20;

@@ -1,0 +1,214 @@
+//! The configuration as it is written: one struct a section, every key with its default, unknown keys denied. Only form
+//! is decided here; what the values mean together is for `checked`.
+
+use mexe_model::BitRate;
+use mexe_policy::TokenRuns;
+use serde::{Deserialize, Serialize};
+
+use super::value::{Count, Listener, Period, Size};
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct Raw {
+    pub(super) bearer: Vec<RawBearer>,
+    pub(super) journal: RawJournal,
+    pub(super) limits: RawLimits,
+    pub(super) listen: RawListen,
+    pub(super) policy: RawPolicy,
+    pub(super) qos: RawQos,
+    pub(super) runtime: RawRuntime,
+    pub(super) trust: RawTrust,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawListen {
+    pub(super) socks: Listener,
+    pub(super) http: Listener,
+    pub(super) masque: Listener,
+    pub(super) console: Listener,
+    pub(super) metrics: Listener,
+    pub(super) insecure: bool,
+}
+
+impl Default for RawListen {
+    fn default() -> Self {
+        let local = |port| Listener(Some(std::net::SocketAddr::from(([127, 0, 0, 1], port))));
+        Self {
+            socks: local(1080),
+            http: local(3128),
+            masque: local(4433),
+            console: local(8057),
+            metrics: local(9057),
+            insecure: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawTrust {
+    pub(super) roots: Option<String>,
+    pub(super) crls: Option<String>,
+    pub(super) usim: Option<String>,
+    pub(super) legacy: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawPolicy {
+    pub(super) security_table: Option<String>,
+    pub(super) prompt_wait: Period,
+    pub(super) prompt_queue: Count,
+    pub(super) token_runs: RawTokenRuns,
+    pub(super) expiry: Expiry,
+}
+
+impl Default for RawPolicy {
+    fn default() -> Self {
+        Self {
+            security_table: None,
+            prompt_wait: seconds(30),
+            prompt_queue: Count::of(64),
+            token_runs: RawTokenRuns::SessionOnly,
+            expiry: Expiry::Lenient,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", expecting = "one of \"allow\", \"session-only\", \"refuse\"")]
+pub(super) enum RawTokenRuns {
+    Allow,
+    SessionOnly,
+    Refuse,
+}
+
+impl From<RawTokenRuns> for TokenRuns {
+    fn from(raw: RawTokenRuns) -> Self {
+        match raw {
+            RawTokenRuns::Allow => Self::Allow,
+            RawTokenRuns::SessionOnly => Self::SessionOnly,
+            RawTokenRuns::Refuse => Self::Refuse,
+        }
+    }
+}
+
+/// What the expiry of a certificate does to an app that was installed while it was valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", expecting = "one of \"lenient\", \"strict\"")]
+pub enum Expiry {
+    /// Nothing: a valid installation stays.
+    Lenient,
+    /// The app is suspended.
+    Strict,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawRuntime {
+    pub(super) jar: RawCommand,
+    pub(super) native: RawCommand,
+}
+
+impl Default for RawRuntime {
+    fn default() -> Self {
+        let words = |words: &[&str]| RawCommand { command: words.iter().map(|w| (*w).to_owned()).collect() };
+        Self { jar: words(&["java", "-jar", "{package}"]), native: words(&["{package}"]) }
+    }
+}
+
+/// No default for the one key: an empty `[runtime.jar]` says nothing, and is refused as such.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawCommand {
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawQos {
+    pub(super) profiles: Option<String>,
+    pub(super) default_profile: String,
+}
+
+impl Default for RawQos {
+    fn default() -> Self {
+        Self { profiles: None, default_profile: "background".into() }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawBearer {
+    pub(super) name: String,
+    pub(super) kind: BearerKind,
+    pub(super) uplink: Option<BitRate>,
+    pub(super) downlink: Option<BitRate>,
+}
+
+/// How the gate reaches a bearer's network control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(
+    rename_all = "kebab-case",
+    expecting = "one of \"static\", \"linux\", \"modem\", \"camara\", \"tunnel\""
+)]
+pub enum BearerKind {
+    /// An operator's quality-on-demand API.
+    Camara,
+    /// The kernel's queues on a network device.
+    Linux,
+    /// AT commands.
+    Modem,
+    /// Fixed rates from this file.
+    Static,
+    /// A tunnel to another gate.
+    Tunnel,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawLimits {
+    pub(super) connections: Option<Count>,
+    pub(super) connections_per_run: Count,
+    pub(super) new_connections_per_second_per_run: Option<Count>,
+    pub(super) handshake: Period,
+    pub(super) connect: Period,
+    pub(super) idle: Period,
+    pub(super) drain: Period,
+    pub(super) package: Size,
+    pub(super) body: Size,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            connections_per_run: Count::of(4096),
+            new_connections_per_second_per_run: None,
+            handshake: seconds(10),
+            connect: seconds(10),
+            idle: seconds(3600),
+            drain: seconds(10),
+            package: Size(512 << 20),
+            body: Size(64 << 10),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(super) struct RawJournal {
+    pub(super) retention: Period,
+    pub(super) max_size: Size,
+}
+
+impl Default for RawJournal {
+    fn default() -> Self {
+        Self { retention: seconds(90 * 86_400), max_size: Size(256 << 20) }
+    }
+}
+
+const fn seconds(seconds: u64) -> Period {
+    Period(std::time::Duration::from_secs(seconds))
+}
