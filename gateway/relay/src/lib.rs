@@ -1,1 +1,31 @@
-//! placeholder
+//! Moves bytes on a lease. A [`Lease`] is the permission to move the bytes of one flow; [`Leases`] knows every open one and
+//! takes them back; [`relay::run`] moves the bytes between two sockets and cuts them when the lease is taken. Whether a
+//! flow may exist is decided in `mexe-policy`, what it gets in `mexe-qos`; the service brings them together.
+#![expect(unexpected_cfgs, reason = "`loom` is set by RUSTFLAGS, and only to check the leases")]
+
+mod cancel;
+#[cfg(not(loom))]
+pub mod clock;
+#[cfg(not(loom))]
+mod copy;
+#[cfg(not(loom))]
+mod direction;
+pub mod lease;
+pub mod ledger;
+#[cfg(all(test, loom))]
+mod loom_tests;
+#[cfg(not(loom))]
+pub mod pipe;
+#[cfg(not(loom))]
+mod queue;
+#[cfg(not(loom))]
+pub mod relay;
+#[cfg(not(loom))]
+mod splice;
+
+pub use lease::{Lease, LeaseHandle};
+pub use ledger::{Closed, Key, LeaseKeys, Leases};
+#[cfg(not(loom))]
+pub use pipe::PipePool;
+#[cfg(not(loom))]
+pub use relay::{Early, End, Limits, Options, Outcome, Side, Strategy};

@@ -1,0 +1,224 @@
+//! One direction of a flow: reads from one socket, writes to the other, asks the meter before each write and looks at the
+//! lease before each write. Decides how much to move in one turn, whether to copy or to splice, and when the direction has
+//! ended. Called by `relay`, twice for each turn of a flow's task.
+
+use std::io;
+use std::net::Shutdown;
+use std::task::{Context, Poll, ready};
+
+use mexe_model::Instant;
+use mexe_qos::{Grant, Meter};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::clock;
+use crate::copy::{BUFFER, Held};
+use crate::lease::Lease;
+use crate::pipe::{Pipe, PipePool};
+use crate::relay::Strategy;
+use crate::splice;
+
+/// Bytes one direction may move before it lets other flows have the thread: raw splices do not count for tokio.
+const TURN: usize = 2 << 20;
+/// So many full buffers in a row are bulk.
+const FULL_READS: u8 = 4;
+/// So many splices in a row that a buffer would have held are no bulk any more.
+const SMALL_SPLICES: u8 = 8;
+
+/// One direction of a flow.
+#[derive(Debug)]
+pub(crate) struct Direction {
+    held: Held,
+    pipe: Option<Pipe>,
+    meter: Option<Meter>,
+    /// The meter lets nothing through before this instant.
+    pub(crate) wait: Option<Instant>,
+    /// Bytes that were written.
+    pub(crate) moved: u64,
+    stage: Stage,
+    mover: Mover,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The sender has finished; bytes may still wait to be written.
+    Ending,
+    Ended,
+}
+
+/// How bytes are moved, and what speaks for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mover {
+    Copy { full_reads: u8 },
+    CopyOnly,
+    Splice { small_splices: u8 },
+    SpliceOnly,
+}
+
+/// What became of one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The lease has been taken back.
+    Cut,
+    /// The direction has ended: the sender finished, all is written, and the receiver was told.
+    Ended,
+    /// The turn is over, and there is more to do at once.
+    More,
+    /// Nothing can move now; the task will be woken, or [`Direction::wait`] says when to look again.
+    Pending,
+    /// The socket that is read is broken.
+    ReadFailed,
+    /// The socket that is written is broken.
+    WriteFailed,
+}
+
+/// What a direction sees of its flow for one turn.
+pub(crate) struct Sight<'a> {
+    pub(crate) from: &'a mut TcpStream,
+    pub(crate) to: &'a mut TcpStream,
+    pub(crate) pipes: &'a PipePool,
+    pub(crate) lease: &'a Lease,
+    /// Where the lease counts what this direction writes.
+    pub(crate) count: fn(&Lease, u64),
+}
+
+impl Direction {
+    pub(crate) fn new(early: Vec<u8>, meter: Option<Meter>, strategy: Strategy) -> Self {
+        let mover = match strategy {
+            Strategy::Auto => Mover::Copy { full_reads: 0 },
+            Strategy::Copy => Mover::CopyOnly,
+            Strategy::Splice => Mover::SpliceOnly,
+        };
+        let held = Held::early(early);
+        Self { held, pipe: None, meter, wait: None, moved: 0, stage: Stage::Open, mover }
+    }
+
+    /// Moves what can be moved now.
+    pub(crate) fn turn(&mut self, sight: &mut Sight<'_>, cx: &mut Context<'_>) -> Turn {
+        if self.stage == Stage::Ended {
+            return Turn::Ended;
+        }
+        let mut left = TURN;
+        loop {
+            if sight.lease.is_cancelled() {
+                return Turn::Cut;
+            }
+            if self.waiting() > 0 {
+                match self.write(sight, cx) {
+                    Poll::Pending => return Turn::Pending,
+                    Poll::Ready(Ok(n)) => left = left.saturating_sub(n),
+                    Poll::Ready(Err(_)) => return Turn::WriteFailed,
+                }
+            } else if self.stage == Stage::Ending {
+                self.stage = Stage::Ended;
+                // Fails only when the connection is gone; then the other direction finds out why.
+                let _ = SockRef::from(&*sight.to).shutdown(Shutdown::Write);
+                return Turn::Ended;
+            } else if left == 0 {
+                return Turn::More;
+            } else {
+                match self.read(sight, cx) {
+                    Poll::Pending => return Turn::Pending,
+                    Poll::Ready(Ok(0)) => self.stage = Stage::Ending,
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => return Turn::ReadFailed,
+                }
+            }
+        }
+    }
+
+    /// Gives up whatever is held; a pipe with bytes in it is destroyed.
+    pub(crate) fn abandon(&mut self, pipes: &PipePool) {
+        self.held = Held::default();
+        if let Some(pipe) = self.pipe.take() {
+            pipes.give_back(pipe);
+        }
+    }
+
+    /// Bytes that were read and not yet written.
+    fn waiting(&self) -> usize {
+        self.pipe.as_ref().map_or(self.held.len(), |pipe| pipe.filled)
+    }
+
+    /// Writes what the meter allows, and charges what was written.
+    fn write(&mut self, sight: &mut Sight<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut due = self.waiting();
+        let mut asked = None;
+        self.wait = None;
+        if let Some(meter) = &mut self.meter {
+            let now = clock::now();
+            match meter.ask(now, wide(due)) {
+                Grant::Advance(granted) => due = usize::try_from(granted).unwrap_or(usize::MAX),
+                Grant::WaitUntil(until) => {
+                    self.wait = Some(until);
+                    return Poll::Pending;
+                }
+            }
+            asked = Some(now);
+        }
+        let result = match &mut self.pipe {
+            Some(pipe) => splice::drain(pipe, sight.to, due, cx),
+            None => self.held.drain(sight.to, due, cx),
+        };
+        let written = if let Poll::Ready(Ok(n)) = result { n } else { 0 };
+        if let (Some(meter), Some(now)) = (&mut self.meter, asked) {
+            // The write did not wait, so it is still the instant of the asking.
+            meter.refund(now, wide(due.saturating_sub(written)));
+        }
+        if written > 0 {
+            self.moved = self.moved.saturating_add(wide(written));
+            (sight.count)(sight.lease, wide(written));
+        }
+        if let Some(pipe) = self.pipe.take_if(|pipe| pipe.filled == 0) {
+            sight.pipes.give_back(pipe);
+        }
+        result
+    }
+
+    fn read(&mut self, sight: &mut Sight<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // What is read waits for the meter here, so it should not be more than the meter lets through soon.
+        let most =
+            self.meter.as_ref().map_or(usize::MAX, |m| usize::try_from(m.quantum()).unwrap_or(usize::MAX));
+        if matches!(self.mover, Mover::Splice { .. } | Mover::SpliceOnly) {
+            // An idle flow holds no pipe: first see whether there is anything to read.
+            ready!(sight.from.poll_read_ready(cx))?;
+            if let Some(mut pipe) = sight.pipes.take() {
+                let read = splice::fill(&mut pipe, sight.from, most, cx);
+                match read {
+                    Poll::Ready(Ok(n)) if n > 0 => {
+                        self.pipe = Some(pipe);
+                        self.judge_splice(n);
+                    }
+                    _ => sight.pipes.give_back(pipe),
+                }
+                return read;
+            }
+        }
+        let read = ready!(self.held.fill(sight.from, most, cx))?;
+        self.judge_copy(read);
+        Poll::Ready(Ok(read))
+    }
+
+    fn judge_copy(&mut self, read: usize) {
+        if let Mover::Copy { full_reads } = &mut self.mover {
+            *full_reads = if read == BUFFER { full_reads.saturating_add(1) } else { 0 };
+            if *full_reads >= FULL_READS {
+                self.mover = Mover::Splice { small_splices: 0 };
+            }
+        }
+    }
+
+    fn judge_splice(&mut self, read: usize) {
+        if let Mover::Splice { small_splices } = &mut self.mover {
+            *small_splices = if read < BUFFER { small_splices.saturating_add(1) } else { 0 };
+            if *small_splices >= SMALL_SPLICES {
+                self.mover = Mover::Copy { full_reads: 0 };
+            }
+        }
+    }
+}
+
+fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
