@@ -40,6 +40,11 @@ pub fn parse_host(raw: &str) -> Result<Host, Reason> {
 
 /// The canonical form of a fully qualified name; `None` where [`parse_host`] refuses.
 pub(crate) fn parse_name(raw: &str) -> Option<DomainName> {
+    canonical(raw).filter(|name| name.as_str().contains('.') || name.as_str() == "localhost")
+}
+
+/// The canonical form of a name, also of one with a single label.
+pub(crate) fn canonical(raw: &str) -> Option<DomainName> {
     if raw.len() > LONGEST {
         return None;
     }
@@ -48,8 +53,7 @@ pub(crate) fn parse_name(raw: &str) -> Option<DomainName> {
         .to_ascii(raw.as_bytes(), AsciiDenyList::URL, Hyphens::CheckFirstLast, DnsLength::VerifyAllowRootDot)
         .ok()?;
     let name = DomainName::from_ascii(ascii.strip_suffix('.').unwrap_or(&ascii))?;
-    let fully_qualified = name.as_str().contains('.') || name.as_str() == "localhost";
-    (fully_qualified && !looks_numeric(name.as_str())).then_some(name)
+    (!looks_numeric(name.as_str())).then_some(name)
 }
 
 /// Whether a resolver might take the name for an address: its last label is all digits, or begins as a hexadecimal
@@ -170,7 +174,8 @@ mod tests {
             "a-.example",
             "xn--.example",
             "xn--a.example",
-            "xn--zzzzzzzzzz.example",
+            "xn--example-.org",
+            "xn--bücher.example",
             "\u{202e}gro.elpmaxe",
             "example．org／x",
             "a\u{2024}\u{ff0f}b.org",

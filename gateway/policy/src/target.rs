@@ -10,7 +10,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use mexe_model::DomainName;
 
-use crate::name::parse_name;
+use crate::name::{canonical, parse_name};
 
 /// Which hosts a pattern means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,7 +85,7 @@ fn parse_host_pattern(host: &str) -> Result<HostPattern, Problem> {
         return Err(Problem::Everything);
     }
     if let Some(domain) = host.strip_prefix("*.") {
-        let domain = parse_name(domain).ok_or(Problem::Host)?;
+        let domain = canonical(domain).ok_or(Problem::Host)?;
         // The registry's customers share nothing but the suffix: a wildcard there would span strangers.
         return match psl::suffix(domain.as_str().as_bytes()) {
             Some(suffix) if suffix.as_bytes() == domain.as_str().as_bytes() => Err(Problem::PublicSuffix),

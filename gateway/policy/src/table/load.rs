@@ -1,4 +1,4 @@
-//! From TOML to a [`SecurityTable`], or the first mistake with its place. Here and nowhere else stand the invariants that
+//! From TOML to a [`SecurityTable`], or a mistake with its place. Here and nowhere else stand the invariants that
 //! a replaced table has to keep too; they go by exact action names, so that an added row cannot slip past.
 
 use std::collections::HashMap;

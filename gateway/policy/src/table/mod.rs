@@ -138,7 +138,7 @@ impl SecurityTable {
     /// Reads a table.
     ///
     /// # Errors
-    /// The first mistake, with its line and column, naming the row and cell: text that is not TOML or not a table,
+    /// One mistake, with its line and column, naming the row and cell: text that is not TOML or not a table,
     /// duplicates, wildcards, a default above its maximum, or a broken invariant (see [`TableProblem`]).
     pub fn from_toml(text: &str) -> Result<Self, TableError> {
         load::load(text)
