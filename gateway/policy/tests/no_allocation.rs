@@ -68,7 +68,7 @@ fn a_decision_neither_allocates_nor_frees() {
             app: app.clone(),
             action: connect,
             target: (!target.is_empty()).then(|| target.parse().unwrap()),
-            permission: Some(Permission::ALL[id as usize % 3]),
+            permission: Some(Permission::ALL[usize::try_from(id).unwrap() % 3]),
             granted_at: WallTime::from_secs(0),
             expires: (id % 5 == 0).then(|| Instant::from_nanos(id)),
         };
