@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mexe_model::BitRate;
@@ -213,7 +213,7 @@ pub(super) fn check(
             );
         }
     }
-    guarded(&config, guard)?;
+    guarded(&config, layers, guard)?;
     Ok(config)
 }
 
@@ -290,21 +290,25 @@ fn bearers(raw: &Raw, layers: &Layers) -> Result<Vec<Bearer>, ConfigError> {
 }
 
 /// Files that widen trust must be there and well guarded before anything is started (S4).
-fn guarded(config: &Config, guard: &Guard) -> Result<(), ConfigError> {
+fn guarded(config: &Config, layers: &Layers, guard: &Guard) -> Result<(), ConfigError> {
+    // What is not there is a mistake in the configuration: tell where it was named.
+    let named_by = |key: &'static str| {
+        move |error| match error {
+            ConfigError::Unreadable { .. } => layers.wrong(key, error.to_string()),
+            other => other,
+        }
+    };
     if let Some(roots) = &config.trust.roots {
-        guard.roots(roots)?;
+        guard.roots(roots).map_err(named_by("trust.roots"))?;
     }
     if let Some(table) = &config.policy.security_table {
-        guard.read(table, MAX_TABLE)?;
+        guard.read(table, MAX_TABLE).map_err(named_by("policy.security_table"))?;
     }
     if let Some(profiles) = &config.qos.profiles {
-        readable_folder(profiles)?;
+        let readable = std::fs::read_dir(profiles).map_err(|error| ConfigError::unreadable(profiles, error));
+        readable.map_err(named_by("qos.profiles"))?;
     }
     Ok(())
-}
-
-fn readable_folder(path: &Path) -> Result<(), ConfigError> {
-    std::fs::read_dir(path).map(drop).map_err(|error| ConfigError::unreadable(path, error))
 }
 
 /// A security table of more than a megabyte is another file.

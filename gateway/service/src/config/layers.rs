@@ -18,7 +18,8 @@ use super::{ConfigError, Environment, Guard, Mode, Options};
 pub struct Overrides {
     /// The state directory, when it is given.
     pub state_dir: Option<PathBuf>,
-    values: Vec<(String, String)>,
+    /// Keys and their values as text; see [`Overrides::set`].
+    pub values: Vec<(String, String)>,
 }
 
 impl Overrides {
@@ -260,9 +261,17 @@ fn typed(key: &Key, text: &str) -> Result<toml::Value, String> {
 /// The parser's message on one line and in our words.
 fn plain(message: &str) -> String {
     let line = message.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(", ");
-    line.replace("unknown field", "unknown key")
-        .replace("missing field", "missing key")
-        .replace("unknown variant", "unknown value")
+    [
+        ("unknown field", "unknown key"),
+        ("missing field", "missing key"),
+        ("unknown variant", "unknown value"),
+        ("invalid type: map", "invalid type: table"),
+        ("invalid type: sequence", "invalid type: list"),
+        ("expected a sequence", "expected a list"),
+        ("wanted string or table", "expected a string"),
+    ]
+    .iter()
+    .fold(line, |line, (theirs, ours)| line.replace(theirs, ours))
 }
 
 /// How many letters must change to make one name of the other (Levenshtein).

@@ -143,7 +143,9 @@ impl Default for RawQos {
 pub(super) struct RawBearer {
     pub(super) name: String,
     pub(super) kind: BearerKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) uplink: Option<BitRate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) downlink: Option<BitRate>,
 }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{Table, presets};
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::StateDirSource;
 use super::keys::{KEYS, Key};
@@ -106,9 +106,11 @@ impl Report {
         let set = self.rows.iter().filter(|row| !row.effective && row.source != Source::Default);
         set.map(|row| format!("`{}` is set ({}) and has no effect yet", row.key, row.source)).collect()
     }
+}
 
-    /// The table for people, without a line end.
-    pub fn table(&self) -> String {
+/// The table for people, without a line end.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(["key", "value", "from", "note"]);
         for row in &self.rows {
@@ -118,12 +120,14 @@ impl Report {
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        table.trim_fmt()
+        f.write_str(&table.trim_fmt())
     }
+}
 
-    /// `{"items":[{"key","value","from","file","line","variable","effective"}]}`; the three in the middle only where
-    /// they apply.
-    pub fn json(&self) -> Value {
+/// `{"items":[{"key","value","from","file","line","variable","effective"}]}`; `file` and `line`, or `variable`, only
+/// where the value came from one.
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let items = self.rows.iter().map(|row| {
             let mut item = Item {
                 key: row.key,
@@ -141,8 +145,13 @@ impl Report {
             }
             item
         });
-        json!({ "items": items.collect::<Vec<_>>() })
+        Items { items: items.collect() }.serialize(serializer)
     }
+}
+
+#[derive(Serialize)]
+struct Items<'a> {
+    items: Vec<Item<'a>>,
 }
 
 #[derive(Serialize)]
