@@ -1,0 +1,190 @@
+//! The way from the callers to the writer thread: a queue that the writer empties at one go. Callers that can wait take
+//! a place first, and wait when all are taken (back-pressure on admission, nothing is dropped); those that cannot
+//! wait, because they run in a destructor, are let in without one. Only this module locks it, never over an await.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::Unavailable;
+use crate::journal::Erasure;
+use crate::record::Record;
+use crate::state::Change;
+
+/// How many waiting jobs there may be before callers have to wait for a place.
+const PLACES: usize = 4096;
+
+/// Where the outcome of a job goes: the record's number.
+pub(crate) type Answer = oneshot::Sender<Result<u64, Unavailable>>;
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Change {
+        change: Change,
+        record: Box<Record>,
+        answer: Answer,
+    },
+    Erase {
+        what: Erasure,
+        record: Box<Record>,
+        answer: Answer,
+    },
+    /// A flow's end: nobody waits for it.
+    Note {
+        record: Record,
+    },
+    Record {
+        record: Record,
+        answer: Answer,
+    },
+    /// Applies retention now.
+    Tidy {
+        answer: Answer,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    inner: Mutex<Inner>,
+    wake: Condvar,
+    places: Semaphore,
+    waiting: AtomicUsize,
+    ended: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    jobs: Vec<Job>,
+    /// How many of the jobs hold a place.
+    placed: usize,
+    asleep: bool,
+    nudged: bool,
+    closing: bool,
+    ended: bool,
+}
+
+/// What the writer took.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// How many places to give back with [`Queue::give_back`].
+    pub(crate) placed: usize,
+    /// Whether the journal is being closed: nothing comes after this.
+    pub(crate) closing: bool,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: Mutex::default(),
+            wake: Condvar::new(),
+            places: Semaphore::new(PLACES),
+            waiting: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits for a place, then queues the job. Cancel safe: a caller that goes away before leaves no job behind.
+    pub(crate) async fn push(&self, job: Job) -> Result<(), Unavailable> {
+        match self.places.acquire().await {
+            Ok(place) => place.forget(),
+            Err(_) => return Err(closed()),
+        }
+        self.put(job, 1)
+    }
+
+    /// Queues the job at once, place or no place.
+    pub(crate) fn push_now(&self, job: Job) -> Result<(), Unavailable> {
+        self.put(job, 0)
+    }
+
+    fn put(&self, job: Job, places: usize) -> Result<(), Unavailable> {
+        let mut inner = self.lock();
+        if inner.closing || inner.ended {
+            return Err(closed());
+        }
+        inner.jobs.push(job);
+        inner.placed += places;
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let wake = std::mem::take(&mut inner.asleep);
+        drop(inner);
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits until there are jobs, a nudge, the end or `until`; then moves all jobs into `jobs`.
+    pub(crate) fn take(&self, jobs: &mut Vec<Job>, until: Option<Instant>) -> Taken {
+        let mut inner = self.lock();
+        while inner.jobs.is_empty() && !inner.nudged && !inner.closing {
+            inner.asleep = true;
+            inner = match until {
+                None => self.wake.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    self.wake.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        inner.asleep = false;
+        inner.nudged = false;
+        std::mem::swap(&mut inner.jobs, jobs);
+        let taken = Taken { placed: std::mem::take(&mut inner.placed), closing: inner.closing };
+        self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
+        taken
+    }
+
+    /// Gives places back to those who wait for one.
+    pub(crate) fn give_back(&self, places: usize) {
+        self.places.add_permits(places);
+    }
+
+    /// Wakes the writer though there is no job.
+    pub(crate) fn nudge(&self) {
+        self.lock().nudged = true;
+        self.wake.notify_one();
+    }
+
+    /// Lets no further job in; the writer does what is queued and ends.
+    pub(crate) fn close(&self) {
+        self.lock().closing = true;
+        self.wake.notify_one();
+    }
+
+    /// The writer has ended, in whatever way: nobody shall wait for it.
+    pub(crate) fn end(&self) {
+        let left = {
+            let mut inner = self.lock();
+            inner.ended = true;
+            std::mem::take(&mut inner.jobs)
+        };
+        self.ended.store(true, Ordering::Release);
+        self.places.close();
+        drop(left);
+    }
+
+    /// Whether the writer has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// How many jobs are queued.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn closed() -> Unavailable {
+    Unavailable::new("it was closed")
+}
