@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
 fn list(global: &Global) -> Result<Exit, Stop> {
     let answer = global.with_gate(async |mut gate| Ok(gate.get(&ApiPath::new("/v1/flows")).await?))?;
     let columns = [
-        ("flow", "FLOW"),
+        ("id", "FLOW"),
         ("app", "APP"),
         ("run", "RUN"),
         ("target", "TARGET"),

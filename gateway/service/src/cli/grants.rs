@@ -24,8 +24,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
         ("action", "ACTION"),
         ("target", "TARGET"),
         ("permission", "PERMISSION"),
-        ("state", "STATE"),
-        ("expires_at", "EXPIRES"),
+        ("runs", "RUNS"),
+        ("expires_in_seconds", "SECONDS LEFT"),
         ("granted_at", "GRANTED"),
     ];
     global.print(&answer, |answer| output::list(answer, &columns, "no permissions are given"))

@@ -9,6 +9,7 @@ mod app_run;
 mod app_show;
 mod app_start;
 mod app_stop;
+mod check_config;
 mod completions;
 mod exit;
 mod explain;
@@ -21,7 +22,6 @@ mod printable;
 mod revoke;
 mod roots;
 mod runs;
-mod state_dir;
 mod target;
 mod when;
 
@@ -37,6 +37,7 @@ pub use self::fault::{Fault, Stop};
 pub use self::printable::{json_line, printable};
 
 use crate::client::{Client, Refused};
+use crate::config;
 
 /// The gate between applications and the mobile bearer.
 #[derive(Debug, Parser)]
@@ -64,6 +65,7 @@ struct Global {
 enum Verb {
     #[command(subcommand)]
     App(app::Verb),
+    CheckConfig(check_config::Args),
     Completions(completions::Args),
     Explain(explain::Args),
     Flows(flows::Args),
@@ -78,6 +80,7 @@ impl Verb {
     fn run(self, global: &Global) -> Result<Exit, Stop> {
         match self {
             Self::App(verb) => verb.run(global),
+            Self::CheckConfig(args) => check_config::run(&args, global),
             Self::Completions(args) => completions::run(&args),
             Self::Explain(args) => explain::run(&args, global),
             Self::Flows(args) => flows::run(&args, global),
@@ -145,7 +148,7 @@ fn complain(what: &dyn std::fmt::Display) {
 impl Global {
     /// Where the gate keeps its state.
     fn state_dir(&self) -> Result<PathBuf, Fault> {
-        state_dir::find(self.state_dir.as_deref(), |name| std::env::var_os(name))
+        Ok(config::state_dir(self.state_dir.as_deref(), &config::Environment::of_process())?.0)
     }
 
     /// Connects to the gate and talks to it.

@@ -69,6 +69,28 @@ pub(super) fn cell(value: Option<&Value>) -> String {
     }
 }
 
+/// What a reader looks for first; the rest follows by the alphabet.
+const FIRST: &[&str] = &[
+    "decision",
+    "verdict",
+    "id",
+    "run",
+    "token",
+    "socks",
+    "http",
+    "name",
+    "version",
+    "app",
+    "domain",
+    "action",
+    "target",
+    "permission",
+    "reason",
+    "detail",
+    "rule",
+    "subject",
+];
+
 /// The facts of an object, one a line, objects inside it indented below their name.
 pub(super) fn facts(object: &Value) -> String {
     let mut lines = Vec::new();
@@ -82,7 +104,9 @@ fn add_facts(value: &Value, depth: usize, lines: &mut Vec<String>) {
         return;
     };
     let width = object.keys().map(|key| key.chars().count()).max().unwrap_or_default();
-    for (key, value) in object {
+    let mut fields: Vec<_> = object.iter().collect();
+    fields.sort_by_key(|(key, _)| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
+    for (key, value) in fields {
         let name = printable(key).to_string();
         match value {
             Value::Object(inner) if !inner.is_empty() => {
@@ -137,6 +161,13 @@ mod tests {
             list(&json!({"items": []}), &[("id", "APP")], "no apps are installed"),
             "no apps are installed"
         );
+    }
+
+    #[test]
+    fn the_fact_that_matters_comes_first() {
+        let shown =
+            facts(&json!({"binding": "token", "http": "h", "run": "run-1", "socks": "s", "token": "t"}));
+        assert_eq!(shown, "run      run-1\ntoken    t\nsocks    s\nhttp     h\nbinding  token");
     }
 
     #[test]

@@ -30,5 +30,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     };
     let answer = global.with_gate(async |mut gate| Ok(gate.delete(&path).await?))?;
     let answer = if answer.is_null() { json!({"revoked": args.grant, "app": args.app}) } else { answer };
-    global.print(&answer, |_| format!("revoked {what}"))
+    global.print(&answer, |answer| match answer.get("items").and_then(|items| items.as_array()) {
+        Some(items) if items.is_empty() => "there was nothing to revoke".to_owned(),
+        _ => format!("revoked {what}"),
+    })
 }

@@ -38,6 +38,8 @@ fn every_verb_of_the_contract_parses() {
         "flows",
         "flows end flow-7",
         "roots list",
+        "check-config",
+        "check-config -c mexegate.toml",
         "completions bash",
         "--json --state-dir d app list",
         "app list --json --state-dir d",

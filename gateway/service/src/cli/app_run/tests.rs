@@ -85,17 +85,17 @@ async fn streams_pass_both_ways_and_the_programs_code_is_the_exit_code() {
         let frames = [Frame::Stdout(long), Frame::Stderr(Bytes::from_static(b"hm")), Frame::Exit(42)];
         say(&mut gate, &frames).await;
     });
-    assert_eq!(attend(cli, none, terminal, false).await.unwrap(), Exit::Program(42));
+    assert_eq!(attend(cli, none, terminal, true).await.unwrap(), Exit::Program(42));
     program.await.unwrap();
-    assert_eq!((out.text().len(), err.text().as_str()), (100_000, "hm"));
+    assert_eq!((out.text().len(), err.text().as_str()), (100_000, "{\"run\":\"run-1\"}\nhm"));
 }
 
 #[tokio::test]
 async fn a_signal_goes_to_the_program_and_the_third_one_leaves() {
     let (cli, mut gate) = tokio::io::duplex(256);
-    let (terminal, _, err) = terminal(b"");
+    let (terminal, _, _) = terminal(b"");
     let (signals, incoming) = mpsc::channel(3);
-    let attending = tokio::spawn(async move { attend(cli, incoming, terminal, true).await.unwrap() });
+    let attending = tokio::spawn(async move { attend(cli, incoming, terminal, false).await.unwrap() });
     say(&mut gate, &[started()]).await;
     let mut bytes = BytesMut::new();
     assert_eq!(hear(&mut gate, &mut bytes).await, Some(Frame::Stdin(Bytes::new())));
@@ -105,7 +105,6 @@ async fn a_signal_goes_to_the_program_and_the_third_one_leaves() {
     }
     signals.send(2).await.unwrap();
     assert_eq!(attending.await.unwrap(), Exit::Program(130));
-    assert_eq!(err.text(), "{\"run\":\"run-1\"}\n");
 }
 
 #[tokio::test]

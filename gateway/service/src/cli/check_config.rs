@@ -1,0 +1,43 @@
+//! `check-config`: validates the configuration and shows where each value comes from. What is right is decided in
+//! `config`; here it is printed.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::fault::{Fault, Stop};
+use super::{Exit, Global, printable};
+use crate::config::{self, ConfigError, Mode, Overrides};
+
+/// Validate the configuration and show where each value comes from
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
+    let loaded = load(args.config.clone(), global, Mode::Serve)?;
+    global.print(&json!(loaded.report), |_| {
+        let lines: Vec<_> =
+            loaded.report.to_string().lines().map(|line| printable(line).to_string()).collect();
+        lines.join("\n")
+    })
+}
+
+/// Loads the configuration as `serve` would.
+pub(super) fn load(file: Option<PathBuf>, global: &Global, mode: Mode) -> Result<config::Loaded, Fault> {
+    let flags = Overrides::state_dir(global.state_dir.clone());
+    config::load(config::Options::of_process(file, flags, mode)).map_err(Fault::from)
+}
+
+impl From<ConfigError> for Fault {
+    fn from(error: ConfigError) -> Self {
+        let fault = Self::new(error.to_string());
+        match error.excerpt() {
+            Some(excerpt) => fault.excerpt(excerpt.to_string()),
+            None => fault,
+        }
+    }
+}
