@@ -82,6 +82,13 @@ pub struct Policy {
     pub expiry: Expiry,
 }
 
+impl Policy {
+    /// True when the end of a certificate's validity suspends apps that were installed before it.
+    pub fn expiry_is_strict(&self) -> bool {
+        self.expiry == Expiry::Strict
+    }
+}
+
 /// How packages are executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runtime {
@@ -89,6 +96,18 @@ pub struct Runtime {
     pub jar: RuntimeCommand,
     /// Native executables.
     pub native: RuntimeCommand,
+}
+
+impl Runtime {
+    /// The command for that kind of package, `jar` or `native`; no words at all for any other, so that nothing is ever
+    /// executed by a runtime that was not meant for it.
+    pub fn command(&self, kind: &str) -> &[String] {
+        match kind {
+            "jar" => &self.jar.command,
+            "native" => &self.native.command,
+            _ => &[],
+        }
+    }
 }
 
 /// A command line: a program, arguments, and `{package}` in at least one of them.

@@ -124,9 +124,10 @@ fn values_are_read_as_written() {
     assert_eq!(config.listen.http, Some("0.0.0.0:3128".parse().unwrap()));
     assert_eq!(config.listen.console, config.listen.metrics);
     assert_eq!(config.policy.token_runs, mexe_policy::TokenRuns::Refuse);
-    assert_eq!(config.policy.expiry, Expiry::Strict);
-    assert_eq!(config.runtime.jar.command, ["/usr/bin/java", "-cp", "x:{package}"]);
-    assert_eq!(config.runtime.native.command, ["{package}"]);
+    assert_eq!((config.policy.expiry, config.policy.expiry_is_strict()), (Expiry::Strict, true));
+    assert_eq!(config.runtime.command("jar"), ["/usr/bin/java", "-cp", "x:{package}"]);
+    assert_eq!(config.runtime.command("native"), ["{package}"]);
+    assert_eq!(config.runtime.command("wasm"), [""; 0]);
     assert_eq!(config.limits.connections.unwrap().get(), 100);
     assert_eq!(config.limits.new_connections_per_second_per_run.unwrap().get(), 7);
     assert_eq!(config.limits.idle.as_secs(), 300);
