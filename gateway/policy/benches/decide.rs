@@ -40,7 +40,8 @@ fn target(n: u32) -> String {
 fn grant(table: &SecurityTable, n: u32, apps: u32) -> Grant {
     let spec = GrantSpec {
         id: GrantId(u64::from(n)),
-        app: app(n % apps),
+        // Neighbours share an app, so that each has targets of all kinds.
+        app: app(n / (GRANTS / apps)),
         action: table.action("network.connect").unwrap(),
         target: Some(target(n).parse().unwrap()),
         permission: Some(Permission::Blanket),
@@ -63,7 +64,7 @@ fn decide(c: &mut Criterion) {
         let policy = policy(apps);
         let who = app(0);
         let name = |text: &str| DomainName::from_ascii(text).unwrap();
-        let exact = name("host-5000.example.org");
+        let exact = name("host-5.example.org");
         let (below, miss) = (name("a.b.zone-2.example.net"), name("nowhere.example.com"));
         let deep = name(&format!("{}zone-2.example.net", "a.".repeat(110)));
         let public: [IpAddr; 2] = ["8.8.8.8".parse().unwrap(), "2606:4700::1".parse().unwrap()];

@@ -52,6 +52,16 @@ pub enum RunBinding {
     Token,
 }
 
+impl RunBinding {
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Token => "token",
+        }
+    }
+}
+
 /// Where a request wants to go.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {

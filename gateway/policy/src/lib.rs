@@ -32,7 +32,8 @@
 //!     },
 //!     trust,
 //!     &table,
-//! )?;
+//! )
+//! .map_err(|refused| refused.says())?;
 //! let policy = Policy::new(table, Settings::default(), Surroundings::default()).with_grant(grant);
 //! let facts = Facts {
 //!     app: &app,

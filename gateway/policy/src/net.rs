@@ -2,7 +2,7 @@
 //! the number of networks does not matter. Part of [`crate::index`].
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -16,7 +16,7 @@ pub(crate) struct Nets<V> {
 
 #[derive(Debug)]
 struct Family<V> {
-    by_prefix: HashMap<(u128, u8), V, BuildHasherDefault<Mix>>,
+    by_prefix: HashMap<Prefix, V, BuildHasherDefault<Mix>>,
     /// Prefix lengths in use, longest first.
     lengths: Vec<u8>,
 }
@@ -39,7 +39,7 @@ impl<V: Default> Nets<V> {
         if let Err(at) = family.lengths.binary_search_by(|l| length.cmp(l)) {
             family.lengths.insert(at, length);
         }
-        family.by_prefix.entry((prefix(bits(net.addr()), length, width), length)).or_default()
+        family.by_prefix.entry(Prefix::of(bits(net.addr()), length, width)).or_default()
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
@@ -67,9 +67,10 @@ impl<V: Default> Nets<V> {
         });
         let fits = move |length: u8| length >= least && u32::from(length) <= common;
         let lengths: &[u8] = if first.is_some() { &family.lengths } else { &[] };
-        lengths.iter().filter(move |l| fits(**l)).filter_map(move |length| {
-            family.by_prefix.get(&(prefix(first.unwrap_or(0), *length, width), *length))
-        })
+        lengths
+            .iter()
+            .filter(move |l| fits(**l))
+            .filter_map(move |length| family.by_prefix.get(&Prefix::of(first.unwrap_or(0), *length, width)))
     }
 }
 
@@ -80,24 +81,34 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// The leading `length` bits of a number of `width` bits, the rest zero.
-fn prefix(bits: u128, length: u8, width: u8) -> u128 {
-    let rest = u32::from(width.saturating_sub(length));
-    bits.checked_shr(rest).and_then(|b| b.checked_shl(rest)).unwrap_or(0)
+/// The leading bits of a network's address, and how many.
+#[derive(Debug, PartialEq, Eq)]
+struct Prefix {
+    bits: u128,
+    length: u8,
 }
 
-/// A quick hash for prefixes. Nobody gains by collisions: the keys are what the user granted, not what an app asks for.
-#[derive(Default)]
-struct Mix(u64);
-
-impl Mix {
-    fn add(&mut self, word: u64) {
-        // The constant is 2^64 / golden ratio, odd; the shifts bring high bits down, where the map looks.
-        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 29);
+impl Prefix {
+    /// The leading `length` bits of a number of `width` bits, the rest zero.
+    fn of(bits: u128, length: u8, width: u8) -> Self {
+        let rest = u32::from(width.saturating_sub(length));
+        let bits = bits.checked_shr(rest).and_then(|b| b.checked_shl(rest)).unwrap_or(0);
+        Self { bits, length }
     }
 }
+
+impl Hash for Prefix {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let low = u64::try_from(self.bits & u128::from(u64::MAX)).unwrap_or(0);
+        let high = u64::try_from(self.bits >> 64).unwrap_or(0);
+        state.write_u64(low.rotate_left(32) ^ high ^ u64::from(self.length).rotate_right(16));
+    }
+}
+
+/// A quick hash for prefixes, as there may be a look-up for each of 129 lengths. Nobody gains by collisions: the keys are
+/// what the user granted, not what an app asks for.
+#[derive(Default)]
+struct Mix(u64);
 
 impl Hasher for Mix {
     fn finish(&self) -> u64 {
@@ -105,18 +116,14 @@ impl Hasher for Mix {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|b| self.add(u64::from(*b)));
+        bytes.iter().for_each(|b| self.write_u64(u64::from(*b)));
     }
 
-    fn write_u8(&mut self, value: u8) {
-        self.add(u64::from(value));
-    }
-
-    fn write_u128(&mut self, value: u128) {
-        let low = u64::try_from(value & u128::from(u64::MAX)).unwrap_or(0);
-        let high = u64::try_from(value >> 64).unwrap_or(0);
-        // Most keys are short prefixes or IPv4: one of the halves is zero, and adding it costs as much as the other.
-        self.add(low.rotate_left(32) ^ high);
+    fn write_u64(&mut self, word: u64) {
+        // 2^64 / golden ratio, odd. The map looks at the highest and the lowest bits; the shifts bring all down to those.
+        let word = self.0 ^ word;
+        let mixed = (word ^ (word >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
     }
 }
 

@@ -25,6 +25,17 @@ pub enum TokenRuns {
     SessionOnly,
 }
 
+impl TokenRuns {
+    /// The stable name, as the configuration spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Refuse => "refuse",
+            Self::SessionOnly => "session-only",
+        }
+    }
+}
+
 /// What the user or administrator set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -59,7 +70,8 @@ impl State {
 }
 
 impl Policy {
-    /// A policy without grants or runs.
+    /// A policy without grants or runs, at epoch 0. Made once at start; what changes later is changed from the present
+    /// value, so that no two states share an epoch.
     pub fn new(table: Arc<SecurityTable>, settings: Settings, surroundings: Surroundings) -> Self {
         let surroundings = Arc::new(surroundings.prepared());
         Self(Arc::new(State {

@@ -271,9 +271,11 @@ fn a_name_grant_never_covers_a_request_by_address() {
 #[test]
 fn a_wider_permission_is_used_before_a_narrower_one() {
     let started = policy(&[]).run_started(&app(), RunId(1));
-    let all = [(1, Permission::SingleAction), (2, Permission::Session), (3, Permission::Blanket)];
-    let all = all
-        .map(|(id, permission)| grant(id, ["example.org", "", "*.org.example"][id as usize - 1], permission));
+    let all = [
+        grant(1, "example.org", Permission::SingleAction),
+        grant(2, "", Permission::Session),
+        grant(3, "*.org.example", Permission::Blanket),
+    ];
     let name = DomainName::from_ascii("example.org").unwrap();
     let target = Target::Name { name: &name, port: 443 };
     let used = |policy: &Policy| match decide_in(policy, 1, target) {
