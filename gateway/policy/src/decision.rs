@@ -1,7 +1,7 @@
 //! The question and its answer. A request by name is asked twice: as [`Target::Name`] before anything is resolved, and as
 //! [`Target::Resolved`] with every candidate address before anything is connected to; a request by address is asked once.
 //! Pure and without allocation, so that the same question to the same policy has one answer. Called by the service's
-//! flow for every connection, and by [`crate::explain`].
+//! flow for every connection, and by [`mod@crate::explain`].
 
 use std::net::IpAddr;
 

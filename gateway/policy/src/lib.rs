@@ -5,7 +5,7 @@
 //! - [`table`]: the security table, data with invariants that loading enforces.
 //! - [`target`] and [`grant`]: what the user permitted.
 //! - [`policy`]: table, settings, surroundings and grants as one value that is replaced as a whole at each change.
-//! - [`decision`]: the question and its answer; [`explain`]: the same answer with everything that led to it.
+//! - [`decision`]: the question and its answer; [`mod@explain`]: the same answer with everything that led to it.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The security table: for every action, what each domain and the untrusted may be permitted at most, and where that
 //! cell comes from. Data, not code: the shipped file can be replaced; the invariants that no table may break are enforced
-//! by [`load`]. Read by [`crate::grant`] at creation and by [`crate::decision`] at every decision.
+//! by the module `load`. Read by [`crate::grant`] at creation and by [`crate::decision`] at every decision.
 
 mod error;
 mod load;
