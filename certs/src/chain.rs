@@ -1,0 +1,133 @@
+//! The only file that names webpki: whether it can read a certificate, and whether it accepts a chain to a root. The
+//! rules that webpki leaves to its callers are in [`crate::path`], which asks here last; nothing is verified without it.
+
+use mexe_model::{Reason, WallTime};
+use pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use webpki::aws_lc_rs as algorithm;
+use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter};
+
+use crate::verdict::Refusal;
+
+/// Whether webpki can read a certificate.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) fn readable(der: &[u8]) -> Result<(), String> {
+    EndEntityCert::try_from(&CertificateDer::from(der))
+        .map(|_| ())
+        .map_err(|error| format!("it {}", in_words(&error)))
+}
+
+/// Whether webpki accepts the chain `leaf`, `intermediates` (in order), `root` at that time.
+///
+/// # Errors
+/// The reason, and what breaks it.
+pub(crate) fn accepts(
+    leaf: &[u8],
+    intermediates: &[&[u8]],
+    root: &[u8],
+    at: WallTime,
+) -> Result<(), Refusal> {
+    let leaf = CertificateDer::from(leaf);
+    let root = CertificateDer::from(root);
+    let intermediates: Vec<_> = intermediates.iter().map(|der| CertificateDer::from(*der)).collect();
+    let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.as_secs()));
+    let verified = || {
+        let anchors = [webpki::anchor_from_trusted_cert(&root)?];
+        EndEntityCert::try_from(&leaf)?
+            .verify_for_usage(ALGORITHMS, &anchors, &intermediates, time, CodeSigning, None, None)
+            .map(|_| ())
+    };
+    verified().map_err(|error: Error| Refusal::new(reason(&error), format!("the chain {}", in_words(&error))))
+}
+
+/// Absent is fine, present must hold code signing; that the leaf has it at all is asked in [`crate::path`].
+struct CodeSigning;
+
+impl ExtendedKeyUsageValidator for CodeSigning {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        let mut empty = true;
+        for purpose in purposes {
+            empty = false;
+            // Compared as bytes: the decimal form of webpki 0.103 is wrong for arcs above 127.
+            if purpose? == KeyPurposeId::new(CODE_SIGNING) {
+                return Ok(());
+            }
+        }
+        // The error's own text is never shown.
+        if empty { Ok(()) } else { Err(Error::EmptyEkuExtension) }
+    }
+}
+
+/// id-kp-codeSigning (RFC 5280, 4.2.1.12), as webpki compares it: the value without tag and length.
+const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
+
+static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
+    algorithm::ECDSA_P256_SHA256,
+    algorithm::ECDSA_P256_SHA384,
+    algorithm::ECDSA_P256_SHA512,
+    algorithm::ECDSA_P384_SHA256,
+    algorithm::ECDSA_P384_SHA384,
+    algorithm::ECDSA_P384_SHA512,
+    algorithm::ECDSA_P521_SHA256,
+    algorithm::ECDSA_P521_SHA384,
+    algorithm::ECDSA_P521_SHA512,
+    algorithm::ED25519,
+    algorithm::RSA_PKCS1_2048_8192_SHA256,
+    algorithm::RSA_PKCS1_2048_8192_SHA384,
+    algorithm::RSA_PKCS1_2048_8192_SHA512,
+    algorithm::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+    algorithm::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+    algorithm::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+];
+
+fn reason(error: &Error) -> Reason {
+    match error {
+        Error::CertExpired { .. } => Reason::CertificateExpired,
+        Error::CertNotValidYet { .. } => Reason::CertificateNotYetValid,
+        Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => Reason::UsageNotCodeSigning,
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Reason::AlgorithmWeak,
+        _ => Reason::CertificateMalformed,
+    }
+}
+
+/// Reads on after "it" and "the chain".
+fn in_words(error: &Error) -> &'static str {
+    match error {
+        Error::CaUsedAsEndEntity => "has an authority's certificate as that of the signer",
+        Error::CertExpired { .. } => "has a certificate that has expired",
+        Error::CertNotValidYet { .. } => "has a certificate that is not valid yet",
+        Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => {
+            "has a certificate that is not for signing code"
+        }
+        Error::EndEntityUsedAsCa => "has a certificate of no authority as an issuer",
+        Error::ExtensionValueInvalid | Error::MalformedExtensions => "has an extension that cannot be read",
+        Error::InvalidCertValidity => "has a certificate whose validity ends before it begins",
+        Error::MaximumPathDepthExceeded => "is too long",
+        Error::NameConstraintViolation | Error::MalformedNameConstraint => "breaks a name constraint",
+        Error::PathLenConstraintViolated => "is longer than one of its authorities allows",
+        Error::SignatureAlgorithmMismatch => "names two different signature algorithms",
+        Error::UnsupportedCertVersion => "is not X.509 version 3",
+        Error::UnsupportedCriticalExtension => "has a critical extension that is not known here",
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "has a signature algorithm that is not accepted"
+        }
+        Error::BadDer | Error::BadDerTime | Error::TrailingData(_) => "is not well-formed DER",
+        _ => "breaks a rule of X.509",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn purposes_with_arcs_above_127_are_compared_as_bytes() {
+        // 1.3.6.1.4.1.55555.1, which webpki 0.103 prints as another number.
+        let private = [0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb2, 0x03, 0x01];
+        assert!(KeyPurposeId::new(&private) == KeyPurposeId::new(&private.to_vec()));
+        assert!(KeyPurposeId::new(&private) != KeyPurposeId::new(CODE_SIGNING));
+    }
+}

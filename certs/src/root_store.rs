@@ -1,0 +1,335 @@
+//! The root public keys of the device: which certificates may be roots, and which security domain each stands for. Made
+//! from bytes that the caller read from wherever roots lie; asked by [`crate::verify`]. A root that may not be one is
+//! named and left out, the others stay.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use mexe_model::{RootId, SecurityDomain, WallTime};
+
+use crate::algorithm::sha256;
+use crate::certificate::Certificate;
+use crate::verdict::Quoted;
+
+/// Where a root public key comes from, in the words of TS 31.102.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RootKind {
+    /// The operator root public key (ORPK).
+    Operator,
+    /// The manufacturer root public key (MRPK).
+    Manufacturer,
+    /// A third party root public key (TPRPK).
+    ThirdParty,
+    /// The administrator root public key (ARPK): vouches for the third party domain.
+    Administrator,
+}
+
+impl RootKind {
+    /// All four, in the order in which tables show them.
+    pub const ALL: [Self; 4] = [Self::Operator, Self::Manufacturer, Self::ThirdParty, Self::Administrator];
+
+    /// The stable name, which is also that of its folder: `operator`, `manufacturer`, `third-party`, `administrator`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Manufacturer => "manufacturer",
+            Self::ThirdParty => "third-party",
+            Self::Administrator => "administrator",
+        }
+    }
+
+    /// The domain that it vouches for.
+    pub const fn domain(self) -> SecurityDomain {
+        match self {
+            Self::Operator => SecurityDomain::Operator,
+            Self::Manufacturer => SecurityDomain::Manufacturer,
+            Self::ThirdParty | Self::Administrator => SecurityDomain::ThirdParty,
+        }
+    }
+}
+
+/// One root public key with its certificate.
+#[derive(Debug, Clone)]
+pub struct Root {
+    id: RootId,
+    kind: RootKind,
+    source: String,
+    pub(crate) certificate: Certificate,
+}
+
+impl Root {
+    /// The SHA-256 of its SubjectPublicKeyInfo.
+    pub fn id(&self) -> &RootId {
+        &self.id
+    }
+
+    /// Where it comes from.
+    pub fn kind(&self) -> RootKind {
+        self.kind
+    }
+
+    /// The domain that it vouches for.
+    pub fn domain(&self) -> SecurityDomain {
+        self.kind.domain()
+    }
+
+    /// The subject (RFC 4514). May hold any characters.
+    pub fn subject(&self) -> &str {
+        &self.certificate.subject_text
+    }
+
+    /// The first moment of validity.
+    pub fn not_before(&self) -> WallTime {
+        self.certificate.not_before
+    }
+
+    /// The last second of validity.
+    pub fn not_after(&self) -> WallTime {
+        self.certificate.not_after
+    }
+
+    /// Whether `at` lies within its validity. A root that does not vouch now stays in the store: it is asked again at
+    /// each judgement, also at earlier times.
+    pub fn is_valid_at(&self, at: WallTime) -> bool {
+        (self.not_before().as_secs()..=self.not_after().as_secs()).contains(&at.as_secs())
+    }
+
+    /// The file that it was read from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The certificate, DER.
+    pub fn der(&self) -> &[u8] {
+        &self.certificate.der
+    }
+}
+
+/// All root public keys of the device.
+#[derive(Debug, Clone, Default)]
+pub struct TrustStore {
+    roots: Vec<Root>,
+}
+
+impl TrustStore {
+    /// Begins an empty store.
+    pub fn builder() -> TrustStoreBuilder {
+        TrustStoreBuilder::default()
+    }
+
+    /// All roots, in the order in which they were added; those outside their validity too.
+    pub fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    /// The root of that id. A key that has several certificates answers with the first.
+    pub fn root(&self, id: &RootId) -> Option<&Root> {
+        self.roots.iter().find(|root| root.id == *id)
+    }
+}
+
+/// Collects roots.
+#[derive(Debug, Default)]
+pub struct TrustStoreBuilder {
+    roots: Vec<Root>,
+    /// Keys that two domains claim, with the file that claimed it first: off in both.
+    claimed_twice: Vec<(RootId, String)>,
+}
+
+impl TrustStoreBuilder {
+    /// Adds the certificates in `bytes` (DER, or PEM with one or more of them), read from `source`. One answer for each
+    /// certificate: its id, or why it does not vouch at the time `at`.
+    ///
+    /// A root that has expired, or is not valid yet, is named as a problem but kept, because validity is asked at each
+    /// judgement. A key that two domains claim is off in both.
+    pub fn add(
+        &mut self,
+        kind: RootKind,
+        source: &str,
+        bytes: &[u8],
+        at: WallTime,
+    ) -> Vec<Result<RootId, RootProblem>> {
+        let problem = |fault| RootProblem { source: source.to_owned(), fault };
+        match certificates(bytes) {
+            Ok(found) if found.is_empty() => vec![Err(problem(RootFault::NoCertificate))],
+            Ok(found) => {
+                found.iter().map(|der| self.add_one(kind, source, der, at).map_err(problem)).collect()
+            }
+            Err(fault) => vec![Err(problem(fault))],
+        }
+    }
+
+    fn add_one(
+        &mut self,
+        kind: RootKind,
+        source: &str,
+        der: &[u8],
+        at: WallTime,
+    ) -> Result<RootId, RootFault> {
+        let certificate = Certificate::read(der).map_err(RootFault::Malformed)?;
+        may_be_root(&certificate)?;
+        let id = RootId::from_digest(&sha256(&certificate.spki));
+        if let Some((_, other)) = self.claimed_twice.iter().find(|(twice, _)| *twice == id) {
+            return Err(RootFault::InTwoDomains { other: other.clone() });
+        }
+        let claimed = self.roots.iter().find(|root| root.id == id && root.domain() != kind.domain());
+        if let Some(other) = claimed.map(|root| root.source.clone()) {
+            self.roots.retain(|root| root.id != id);
+            self.claimed_twice.push((id, other.clone()));
+            return Err(RootFault::InTwoDomains { other });
+        }
+        let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+        if !self.roots.iter().any(|root| root.certificate.der == certificate.der && root.kind == kind) {
+            self.roots.push(Root { id: id.clone(), kind, source: source.to_owned(), certificate });
+        }
+        if at.as_secs() < not_before.as_secs() {
+            return Err(RootFault::NotYetValid { not_before });
+        }
+        if at.as_secs() > not_after.as_secs() {
+            return Err(RootFault::Expired { not_after });
+        }
+        Ok(id)
+    }
+
+    /// The store of all roots that may be one.
+    pub fn build(self) -> TrustStore {
+        TrustStore { roots: self.roots }
+    }
+}
+
+fn may_be_root(certificate: &Certificate) -> Result<(), RootFault> {
+    match &certificate.key {
+        Err(unusable) => return Err(RootFault::KeyUnusable(unusable.what.clone())),
+        Ok(key) if !key.is_large_enough() => return Err(RootFault::KeyTooSmall(key.description())),
+        Ok(_) => {}
+    }
+    if !certificate.is_ca() || !certificate.may_sign_certificates() {
+        return Err(RootFault::NotAnAuthority);
+    }
+    // The signature of a root proves nothing, but a wrong one shows that the file was damaged.
+    if certificate.is_self_issued() && certificate.scheme.is_ok() && !certificate.is_signed_by(certificate) {
+        return Err(RootFault::Malformed("its own signature is wrong".to_owned()));
+    }
+    Ok(())
+}
+
+/// Why a certificate is no root of this device: which file, what is wrong, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootProblem {
+    source: String,
+    fault: RootFault,
+}
+
+impl RootProblem {
+    /// The file.
+    pub fn file(&self) -> &str {
+        &self.source
+    }
+
+    /// What is wrong with it.
+    pub fn fault(&self) -> &RootFault {
+        &self.fault
+    }
+
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self.fault {
+            RootFault::Expired { .. } => "root-expired",
+            RootFault::InTwoDomains { .. } => "root-in-two-domains",
+            RootFault::KeyTooSmall(_) => "root-key-too-small",
+            RootFault::KeyUnusable(_) => "root-key-unusable",
+            RootFault::Malformed(_) => "root-malformed",
+            RootFault::NoCertificate => "root-no-certificate",
+            RootFault::NotAnAuthority => "root-not-an-authority",
+            RootFault::NotYetValid { .. } => "root-not-yet-valid",
+            RootFault::PrivateKey => "root-private-key",
+        }
+    }
+}
+
+impl fmt::Display for RootProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Quoted(&self.source), self.fault)
+    }
+}
+
+impl std::error::Error for RootProblem {}
+
+/// What is wrong with a certificate that should be a root.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RootFault {
+    /// Its validity has ended.
+    #[error("the root has expired at {not_after}; get its successor")]
+    Expired {
+        /// The last second of validity.
+        not_after: WallTime,
+    },
+    /// The key is also a root of another domain.
+    #[error("the same key is a root of another domain in `{other}`, so it is off in both; remove one")]
+    InTwoDomains {
+        /// The file that has it too.
+        other: String,
+    },
+    /// The key is too small to vouch.
+    #[error("its key is {0}, too small to vouch for anything; use RSA 2048 or larger, or an elliptic curve")]
+    KeyTooSmall(String),
+    /// The key is of a kind that is not accepted.
+    #[error("{0}; see certs/profile.md")]
+    KeyUnusable(String),
+    /// The bytes are no certificate, or not one of the profile.
+    #[error("{0}; see certs/profile.md for what is accepted")]
+    Malformed(String),
+    /// There is no certificate in the file.
+    #[error("there is no certificate in it; put a PEM or DER certificate there")]
+    NoCertificate,
+    /// It may not sign certificates.
+    #[error(
+        "it is not an authority's certificate; a root needs basicConstraints CA and the right to sign certificates"
+    )]
+    NotAnAuthority,
+    /// Its validity has not begun.
+    #[error("the root is not valid before {not_before}; check the device's clock, or wait")]
+    NotYetValid {
+        /// The first moment of validity.
+        not_before: WallTime,
+    },
+    /// The file holds a private key.
+    #[error("it holds a private key, which must not lie on a device; put only the certificate there")]
+    PrivateKey,
+}
+
+/// The certificates in a file, DER. A file that has a PEM line is PEM, anything else is one DER certificate.
+fn certificates(bytes: &[u8]) -> Result<Vec<Vec<u8>>, RootFault> {
+    let is_pem = bytes.windows(BEGIN.len()).any(|window| window == BEGIN.as_bytes());
+    if !is_pem {
+        let found = if bytes.is_empty() { Vec::new() } else { vec![bytes.to_vec()] };
+        return Ok(found);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let mut found = Vec::new();
+    let mut open: Option<(&str, String)> = None;
+    for line in text.lines().map(str::trim) {
+        let label = |begin| line.strip_prefix(begin).and_then(|rest: &str| rest.strip_suffix("-----"));
+        match (label(BEGIN), label("-----END "), open.as_mut()) {
+            (Some(label), _, None) if label.ends_with("PRIVATE KEY") => return Err(RootFault::PrivateKey),
+            (Some(label), _, None) => open = Some((label, String::new())),
+            (None, Some(end), Some((label, body))) if end == *label => {
+                if *label == "CERTIFICATE" {
+                    let der = BASE64.decode(&*body);
+                    found.push(der.map_err(|_| RootFault::Malformed("its PEM is not base64".to_owned()))?);
+                }
+                open = None;
+            }
+            (None, None, Some((_, body))) => body.push_str(line),
+            (None, None, None) => {}
+            _ => return Err(RootFault::Malformed("its PEM lines do not pair up".to_owned())),
+        }
+    }
+    match open {
+        None => Ok(found),
+        Some(_) => Err(RootFault::Malformed("its PEM is cut off".to_owned())),
+    }
+}
+
+const BEGIN: &str = "-----BEGIN ";

@@ -1,0 +1,148 @@
+//! What a judgement says: verified into a domain, untrusted, or refused; and what is known of the package and of its
+//! signers. Made by [`crate::verify`], read by whoever installs, runs or shows an app.
+
+use std::fmt;
+
+use mexe_model::{Reason, RootId, SecurityDomain, WallTime};
+
+use crate::package::PackageFacts;
+
+/// The outcome of judging one package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// The verdict.
+    pub verdict: TrustVerdict,
+    /// What the package says of itself; `None` when it is refused. Vouched for only when the verdict is `Verified`.
+    pub package: Option<PackageFacts>,
+    /// SHA-256 of the package's bytes; zero when the package was too large, or could not be read to its end.
+    pub digest: [u8; 32],
+}
+
+/// Whether a package may be in a security domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrustVerdict {
+    /// Whole, signed, and vouched for by one domain's root.
+    Verified(Voucher),
+    /// Whole, but in no domain.
+    Untrusted(Untrusted),
+    /// Broken, or signed by something that may not vouch: never run, not as untrusted either.
+    Refused(Refusal),
+}
+
+/// Who vouches for a verified package, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voucher {
+    /// The one domain that all signers lead to.
+    pub domain: SecurityDomain,
+    /// The root of the first signer.
+    pub root: RootId,
+    /// All signers, in the order of their signature files' names. There is at least one.
+    pub signers: Vec<SignerFacts>,
+    /// The earliest end of validity in all chains, roots included.
+    pub expires: WallTime,
+}
+
+/// One verified signer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignerFacts {
+    /// The certificate's subject (RFC 4514). May hold any characters: escape it before showing it.
+    pub subject: String,
+    /// SHA-256 of the signer's SubjectPublicKeyInfo: what an app's lineage is known by.
+    pub key: [u8; 32],
+    /// The root that this signer's chain ends in.
+    pub root: RootId,
+    /// The chain from the signer's certificate to the last intermediate; the root is not in it.
+    pub chain: Vec<CertificateFacts>,
+    /// The digest algorithm of the signature block, as `SHA-256`.
+    pub digest: &'static str,
+    /// The signature algorithm of the signature block, as `SHA256withRSA`.
+    pub signature: &'static str,
+}
+
+/// One certificate of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// The subject (RFC 4514). May hold any characters.
+    pub subject: String,
+    /// The serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// The first moment of validity.
+    pub not_before: WallTime,
+    /// The last second of validity.
+    pub not_after: WallTime,
+    /// SHA-256 of the certificate.
+    pub sha256: [u8; 32],
+}
+
+/// Why a whole package is in no domain. Neither form names a signer: an unverified name is never shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Untrusted {
+    /// It carries no signature.
+    Unsigned {
+        /// One line.
+        detail: String,
+    },
+    /// Its signature is right, but leads to no root of this device.
+    NoRoot {
+        /// One line.
+        detail: String,
+        /// SHA-256 of the first such signer's SubjectPublicKeyInfo.
+        key: [u8; 32],
+    },
+}
+
+impl Untrusted {
+    /// The reason's code.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Unsigned { .. } => Reason::Unsigned,
+            Self::NoRoot { .. } => Reason::NoRoot,
+        }
+    }
+
+    /// What is missing, in one line.
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Unsigned { detail } | Self::NoRoot { detail, .. } => detail,
+        }
+    }
+}
+
+/// Why a package is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// Which entry or certificate, and what is wrong with it, in one line.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal with its detail.
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+impl TrustVerdict {
+    /// Why it is not verified; `None` when it is.
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Verified(_) => None,
+            Self::Untrusted(untrusted) => Some(untrusted.reason()),
+            Self::Refused(refusal) => Some(refusal.reason),
+        }
+    }
+}
+
+/// A name out of a stranger's package as it may stand in a message: in back-ticks, escaped, at most 120 characters.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: String = self.0.escape_debug().take(120).collect();
+        let more = if self.0.escape_debug().nth(120).is_some() { "..." } else { "" };
+        write!(f, "`{shown}{more}`")
+    }
+}
