@@ -126,6 +126,7 @@ mod tests {
         let expected = "mexegate; error=http_request_denied; details=\"permission-missing\"";
         assert_eq!(response.headers()[PROXY_STATUS], expected);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         assert!(!response.headers().contains_key(PROXY_AUTHENTICATE));
         let body = std::str::from_utf8(response.body()).unwrap();
         let expected = "{\"type\":\"urn:mexegate:reason:permission-missing\",\
