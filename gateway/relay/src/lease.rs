@@ -177,6 +177,16 @@ impl LeaseHandle {
         self.shared.bytes_down.load(Ordering::Relaxed)
     }
 
+    /// Counts bytes that were handed to the upstream socket, where another than the relay moves them.
+    pub fn count_up(&self, bytes: u64) {
+        self.shared.bytes_up.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were handed to the client socket, where another than the relay moves them.
+    pub fn count_down(&self, bytes: u64) {
+        self.shared.bytes_down.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Why it was taken back; `None` while it is good.
     pub fn cancel_reason(&self) -> Option<Reason> {
         self.shared.cancel.reason()
