@@ -1,0 +1,152 @@
+//! `/v1/decisions`: what would be decided, and why. Nothing is used up by asking. An app may ask for its own run only.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Extension, State};
+use mexe_model::{Host, Reason, RunId, Trust};
+use mexe_policy::{Explanation, Facts, RunFacts, Target, explain, parse_host};
+use mexe_wire::RawHost;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use super::role::Caller;
+use super::{apps, read_json};
+use crate::clock;
+use crate::gate::Gate;
+use crate::runs::Run;
+
+/// A target without a port is asked about with this one, and the answer says so.
+const USUAL_PORT: u16 = 443;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    run: Option<String>,
+    app: Option<String>,
+    action: String,
+    target: Option<String>,
+    /// Whether the user may be asked; nobody can be asked yet, so it changes nothing.
+    #[serde(default, rename = "ask")]
+    _ask: bool,
+    #[serde(default, rename = "explain")]
+    _explain: bool,
+}
+
+pub(super) async fn decide(
+    State(gate): State<Arc<Gate>>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let question: Question = read_json(&body)?;
+    let run = asked_run(&gate, &caller, &question)?;
+    let app = match (&run, &question.app) {
+        (Some(run), _) => apps::find(&gate, run.app.as_str())?,
+        (None, Some(app)) => apps::find(&gate, app)?,
+        (None, None) => return Err(Problem::malformed("say for which app or run")),
+    };
+    let policy = gate.policy();
+    let Some(action) = policy.table().action(&question.action) else {
+        let detail = format!("the security table has no action `{}`", question.action);
+        return Err(Problem::new(Reason::ActionUnknown, detail));
+    };
+    let asked = match &question.target {
+        Some(text) => Some(host_and_port(text)?),
+        None => None,
+    };
+    let target = match &asked {
+        None => Target::None,
+        Some((Host::Name(name), port)) => Target::Name { name, port: *port },
+        Some((Host::Address(address), port)) => Target::Address { address: *address, port: *port },
+    };
+    let facts = Facts {
+        app: &app.id,
+        trust: app.trust,
+        suspended: app.suspended.is_some(),
+        run: run.as_ref().map(|run| run.facts()).or_else(|| latest_run(&gate, &app.id)),
+        action,
+        target,
+    };
+    let explanation = explain(&policy, clock::now(), &facts);
+    let quality = asked.as_ref().map(|(host, port)| quality(&gate, &facts, app.qos_profile.as_deref(), host, *port));
+    Ok(Json(answer(&explanation, &question, asked.as_ref(), quality)))
+}
+
+/// The run that the question is about. An app has no other than its own.
+fn asked_run(gate: &Gate, caller: &Caller, question: &Question) -> Result<Option<Arc<Run>>, Problem> {
+    let named = match &question.run {
+        Some(id) => {
+            let parsed: RunId = id.parse().map_err(|_| Problem::not_found("run", id))?;
+            Some(gate.runs.get(parsed).ok_or_else(|| Problem::not_found("run", id))?)
+        }
+        None => None,
+    };
+    match caller {
+        Caller::App(own) => {
+            let foreign_run = named.is_some_and(|run| run.id != own.id);
+            let foreign_app = question.app.as_ref().is_some_and(|app| app != own.app.as_str());
+            if foreign_run || foreign_app {
+                return Err(Problem::new(Reason::RoleMissing, "an app asks for its own run only"));
+            }
+            Ok(Some(Arc::clone(own)))
+        }
+        _ => Ok(named),
+    }
+}
+
+fn latest_run(gate: &Gate, app: &mexe_model::AppId) -> Option<RunFacts> {
+    gate.runs.of(app).last().map(|run| run.facts())
+}
+
+fn host_and_port(text: &str) -> Result<(Host, u16), Problem> {
+    let target = mexe_wire::Target::parse(text, Some(USUAL_PORT))
+        .map_err(|error| Problem::malformed(format!("the target is not host[:port]: {error}")))?;
+    let host = match target.host {
+        RawHost::Address(address) => Host::Address(address),
+        RawHost::Name(name) => parse_host(&name)?,
+    };
+    Ok((host, target.port))
+}
+
+/// The traffic class that a flow there would get, and why not a better one.
+fn quality(gate: &Gate, connect: &Facts<'_>, wanted: Option<&str>, host: &Host, port: u16) -> Value {
+    let (profiles, config) = (gate.profiles(), gate.config());
+    let name = match host {
+        Host::Name(name) => Some(name.as_str()),
+        Host::Address(_) => None,
+    };
+    let wanted = wanted.filter(|_| connect.trust != Trust::Untrusted);
+    let profile = profiles.select(wanted, name, port, &config.qos.default_profile);
+    let qos = Facts { action: gate.actions.qos, target: Target::None, ..*connect };
+    let explanation = explain(&gate.policy(), clock::now(), &qos);
+    let permitted = !profile.class.needs_permission() || explanation.decision == "allow";
+    let given = if permitted { profile } else { profiles.background() };
+    json!({
+        "profile": given.name,
+        "class": given.class,
+        "wanted_profile": profile.name,
+        "reason": (!permitted).then_some(Reason::QosNotPermitted),
+    })
+}
+
+fn answer(
+    explanation: &Explanation,
+    question: &Question,
+    asked: Option<&(Host, u16)>,
+    quality: Option<Value>,
+) -> Value {
+    json!({
+        "decision": explanation.decision,
+        "reason": explanation.reason,
+        "says": explanation.reason.map(Reason::says),
+        "help": explanation.reason.map(Reason::help),
+        "action": question.action,
+        "host": asked.map(|(host, _)| host.to_string()),
+        "port": asked.map(|(_, port)| port),
+        "rule": explanation.rule,
+        "qos": quality,
+        "explain": explanation,
+    })
+}

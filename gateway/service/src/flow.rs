@@ -1,0 +1,412 @@
+//! One connection, from the request to its last byte. Read it top-down: a place, a decision on the name, the addresses, a
+//! decision on each address, a traffic class, a lease, a journal record, the connection, one more look at the policy,
+//! and then bytes. Whatever says no on the way is written down and ends it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mexe_journal::{Change, Outcome, Record};
+use mexe_model::{Action, BitRate, Endpoint, FlowId, GrantId, Host, Instant, Reason};
+use mexe_policy::{ActionId, Decision, Facts, Target, Ticket};
+use mexe_qos::{Marking, Meter, Profile};
+use mexe_relay::{Early, End, Lease, LeaseKeys, Limits, Options, Outcome as Moved, Side, relay};
+use tokio::net::TcpStream;
+
+use crate::clock;
+use crate::flows::Entry;
+use crate::gate::Gate;
+use crate::observe::metrics::{FlowResult, Ingress};
+use crate::permits::Place;
+use crate::refused::Refused;
+use crate::runs::Run;
+use crate::upstream;
+
+/// What an app asked for.
+pub struct Asked {
+    /// The flow that it may become.
+    pub flow: FlowId,
+    /// Who asks.
+    pub run: Arc<Run>,
+    /// Where to.
+    pub endpoint: Endpoint,
+    /// By which door.
+    pub ingress: Ingress,
+    began: Instant,
+}
+
+/// A connection that everything agreed on, and that is there.
+pub struct Flow {
+    /// The connection to the destination.
+    pub upstream: TcpStream,
+    /// The right to move bytes; dropping it ends the flow's books.
+    pub lease: Lease,
+    /// What stays to be written when it ends.
+    pub books: Books,
+    limits: Limits,
+}
+
+/// Opens a connection for `run`, or says why not. What it says has been written down. `place` is what the door has found
+/// for the connection: a place, none needed because the connection is counted already, or none left.
+///
+/// # Errors
+/// Every reason of the policy, the limits, the resolver and the destination, and [`Reason::JournalUnavailable`].
+pub async fn open(
+    gate: &Arc<Gate>,
+    run: &Arc<Run>,
+    endpoint: Endpoint,
+    ingress: Ingress,
+    place: Result<Option<Place>, Reason>,
+) -> Result<Flow, Refused> {
+    let asked = Asked { flow: gate.next_flow(), run: Arc::clone(run), endpoint, ingress, began: clock::now() };
+    match settle(gate, &asked, place).await {
+        Ok(agreed) => connect(gate, asked, agreed).await,
+        Err(no) => {
+            write_refusal(gate, &asked, no).await;
+            Err(Refused::about(no, explain(&asked, no)))
+        }
+    }
+}
+
+/// Everything that has to agree before a packet leaves.
+struct Agreed {
+    place: Option<Place>,
+    ticket: Ticket,
+    addresses: Vec<SocketAddr>,
+    quality: Quality,
+    lease: Lease,
+}
+
+async fn settle(gate: &Arc<Gate>, asked: &Asked, place: Result<Option<Place>, Reason>) -> Result<Agreed, Reason> {
+    if gate.is_stopping() {
+        return Err(Reason::GateStopping);
+    }
+    let place = place?;
+    loop {
+        let (ticket, addresses) = permitted(gate, asked).await?;
+        let quality = quality(gate, asked);
+        let keys = LeaseKeys {
+            flow: asked.flow,
+            run: asked.run.id,
+            app: asked.run.app.clone(),
+            root: asked.run.root.clone(),
+            grant: Some(ticket.grant),
+            qos_grant: quality.grant,
+        };
+        let lease = gate.leases.open(keys, ticket.epoch, asked.began);
+        // One performance, one winner: who comes second decides again, without this grant.
+        if ticket.single && !gate.policy().spend(ticket.grant) {
+            continue;
+        }
+        if let Some(grant) = quality.grant.filter(|_| quality.single)
+            && !gate.policy().spend(grant)
+        {
+            continue;
+        }
+        return Ok(Agreed { place, ticket, addresses, quality, lease });
+    }
+}
+
+/// Decides on the name, only then resolves, decides on every address (S6).
+async fn permitted(gate: &Gate, asked: &Asked) -> Result<(Ticket, Vec<SocketAddr>), Reason> {
+    let port = asked.endpoint.port;
+    let connect = gate.actions.connect;
+    match &asked.endpoint.host {
+        Host::Address(address) => {
+            let ticket = decide(gate, asked, connect, Target::Address { address: *address, port })?;
+            Ok((ticket, vec![SocketAddr::new(*address, port)]))
+        }
+        Host::Name(name) => {
+            decide(gate, asked, connect, Target::Name { name, port })?;
+            let found = upstream::resolve(name, gate.config().limits.connect).await?;
+            let ticket = decide(gate, asked, connect, Target::Resolved { name, port, addresses: &found })?;
+            let chosen = ticket.addresses.choose(&found);
+            Ok((ticket, chosen.map(|address| SocketAddr::new(address, port)).collect()))
+        }
+    }
+}
+
+fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> Result<Ticket, Reason> {
+    let run = &asked.run;
+    let facts =
+        Facts { app: &run.app, trust: run.trust, suspended: false, run: Some(run.facts()), action, target };
+    let began = clock::now();
+    let decision = gate.policy().decide(began, &facts);
+    gate.metrics.decision_seconds.observe(clock::now().since(began).as_secs_f64());
+    match decision {
+        Decision::Allow(ticket) => Ok(ticket),
+        // Until there is somebody to ask, an open question is a no.
+        Decision::Ask(rule) => Err(rule.reason_unanswered()),
+        Decision::Refuse(reason, _) => Err(reason),
+    }
+}
+
+/// What the flow gets on its way: a class above background only with the permission for it (S21).
+struct Quality {
+    profile: Arc<Profile>,
+    grant: Option<GrantId>,
+    single: bool,
+    denied: Option<Reason>,
+}
+
+fn quality(gate: &Gate, asked: &Asked) -> Quality {
+    let (profiles, config) = (gate.profiles(), gate.config());
+    let host = match &asked.endpoint.host {
+        Host::Name(name) => Some(name.as_str()),
+        Host::Address(_) => None,
+    };
+    let wanted = asked.run.qos_profile.as_deref();
+    let profile = profiles.select(wanted, host, asked.endpoint.port, &config.qos.default_profile);
+    if !profile.class.needs_permission() {
+        return Quality { profile: Arc::clone(profile), grant: None, single: false, denied: None };
+    }
+    match decide(gate, asked, gate.actions.qos, Target::None) {
+        Ok(ticket) => Quality {
+            profile: Arc::clone(profile),
+            grant: Some(ticket.grant),
+            single: ticket.single,
+            denied: None,
+        },
+        Err(_) => Quality {
+            profile: Arc::clone(profiles.background()),
+            grant: None,
+            single: false,
+            denied: Some(Reason::QosNotPermitted),
+        },
+    }
+}
+
+async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow, Refused> {
+    let Agreed { place, ticket, addresses, quality, mut lease } = agreed;
+    write_permit(gate, &asked, &ticket, &quality, &addresses).await.map_err(crate::grants::unavailable)?;
+    gate.metrics.decided(asked.run.trust, "network", true, None);
+    let marking = Marking::from(quality.profile.class);
+    let connected = tokio::select! {
+        biased;
+        reason = lease.cancelled() => Err(reason),
+        connected = upstream::connect(&addresses, marking, gate.config().limits.connect) => connected,
+    };
+    // A change of the policy while we connected counts (S7): nothing has been sent yet.
+    let confirmed = match connected {
+        Ok(stream) => confirm(gate, &asked, &ticket, &addresses, &mut lease).map(|()| stream),
+        Err(reason) => Err(reason),
+    };
+    let books = Books { gate: Arc::clone(gate), asked, place, profile: Arc::clone(&quality.profile), open: None };
+    let upstream = match confirmed {
+        Ok(upstream) => upstream,
+        Err(reason) => {
+            let detail = explain(&books.asked, reason);
+            books.failed(reason);
+            return Err(Refused::about(reason, detail));
+        }
+    };
+    let books = books.opened(&lease, ticket.grant, upstream.peer_addr().ok().or(addresses.first().copied()));
+    let now = clock::now();
+    let meter = |rate: Option<BitRate>| rate.map(|rate| Meter::new(rate, quality.profile.burst, now));
+    let limits =
+        Limits { up: meter(quality.profile.max_bitrate_up), down: meter(quality.profile.max_bitrate_down) };
+    Ok(Flow { upstream, lease, books, limits })
+}
+
+/// The lease was registered before the connection was made, so a revoke since then has cancelled it; any other change of
+/// the policy means deciding again, on the addresses as they were.
+fn confirm(
+    gate: &Gate,
+    asked: &Asked,
+    ticket: &Ticket,
+    addresses: &[SocketAddr],
+    lease: &mut Lease,
+) -> Result<(), Reason> {
+    let ips: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
+    loop {
+        if let Some(reason) = lease.cancel_reason() {
+            return Err(reason);
+        }
+        let epoch = gate.policy().epoch();
+        // A single action that was used up covers this flow and nothing else; taking it back cancels the lease.
+        if lease.still_valid(epoch) || ticket.single {
+            return Ok(());
+        }
+        let port = asked.endpoint.port;
+        let target = match &asked.endpoint.host {
+            Host::Name(name) => Target::Resolved { name, port, addresses: &ips },
+            Host::Address(address) => Target::Address { address: *address, port },
+        };
+        let again = decide(gate, asked, gate.actions.connect, target)?;
+        if again.addresses.choose(&ips).count() != ips.len() || again.single {
+            return Err(Reason::PermissionRevoked);
+        }
+        lease.renew_under(again.epoch, Some(again.grant), lease.handle().keys().qos_grant);
+    }
+}
+
+impl Flow {
+    /// Moves bytes between the app and the destination until one of them, or the gate, ends it. `early` is what the app
+    /// sent right behind its request.
+    pub async fn carry(mut self, client: TcpStream, early: Bytes) {
+        let gate = &self.books.gate;
+        let options = Options {
+            limits: self.limits,
+            early: Early { up: early.into(), down: Vec::new() },
+            ..Options::new(gate.config().limits.idle, gate.pipes.clone())
+        };
+        let moved = relay::run(client, self.upstream, &mut self.lease, options).await;
+        self.books.close(&moved);
+    }
+
+    /// The app went away before its flow began.
+    pub fn client_left(self) {
+        let handle = self.lease.handle();
+        let moved =
+            Moved { bytes_up: handle.bytes_up(), bytes_down: handle.bytes_down(), end: End::Reset(Side::Client) };
+        self.books.close(&moved);
+    }
+
+    /// Takes the flow apart for a door that moves the bytes itself.
+    pub fn into_parts(self) -> (TcpStream, Lease, Books, Limits) {
+        (self.upstream, self.lease, self.books, self.limits)
+    }
+}
+
+/// What has to be written down when a flow ends.
+pub struct Books {
+    /// The gate.
+    pub gate: Arc<Gate>,
+    asked: Asked,
+    place: Option<Place>,
+    profile: Arc<Profile>,
+    open: Option<Instant>,
+}
+
+impl Books {
+    fn opened(mut self, lease: &Lease, grant: GrantId, address: Option<SocketAddr>) -> Self {
+        let now = clock::now();
+        let (run, class) = (&self.asked.run, self.profile.class);
+        let setup = now.since(self.asked.began);
+        let series = self.gate.metrics.flow_opened(run.trust, class, self.asked.ingress, setup);
+        self.gate.flows.add(Entry {
+            id: self.asked.flow,
+            run: run.id,
+            app: run.app.clone(),
+            trust: run.trust,
+            target: self.asked.endpoint.to_string().into(),
+            address: address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
+            class,
+            ingress: self.asked.ingress,
+            grant,
+            opened: clock::wall(),
+            lease: lease.handle(),
+            series,
+            told: Arc::default(),
+        });
+        self.open = Some(now);
+        self
+    }
+
+    /// The flow moved its last byte.
+    pub fn close(self, moved: &Moved) {
+        let (result, reason) = match moved.end {
+            End::Closed => (FlowResult::Closed, None),
+            End::Cut(reason) => (FlowResult::Cut, Some(reason)),
+            End::Idle => (FlowResult::Idle, Some(Reason::IdleTimeout)),
+            End::Reset(_) => (FlowResult::Reset, None),
+        };
+        if let (FlowResult::Cut, Some(reason)) = (result, reason) {
+            self.gate.metrics.flow_was_cut(reason);
+            let took = clock::now().since(self.gate.last_cut());
+            self.gate.metrics.flow_cut_seconds.observe(took.as_secs_f64());
+        }
+        self.gate.flows.remove(self.asked.flow);
+        self.end(result, reason, moved.bytes_up, moved.bytes_down);
+    }
+
+    /// It was allowed, but no connection came about.
+    fn failed(self, reason: Reason) {
+        self.end(FlowResult::Failed, Some(reason), 0, 0);
+    }
+
+    fn end(self, result: FlowResult, reason: Option<Reason>, up: u64, down: u64) {
+        let run = &self.asked.run;
+        self.gate.metrics.flow_ended(run.trust, self.profile.class, self.asked.ingress, result);
+        let now = clock::now();
+        let lived = now.since(self.open.unwrap_or(self.asked.began));
+        let record = Record {
+            flow: Some(self.asked.flow),
+            domain: Some(run.trust),
+            reason,
+            ingress: Some(self.asked.ingress.as_str().into()),
+            class: Some(self.profile.class.as_str().into()),
+            bytes_up: Some(up),
+            bytes_down: Some(down),
+            duration_ms: Some(u64::try_from(lived.as_millis()).unwrap_or(u64::MAX)),
+            app: Some(run.app.clone()),
+            run: Some(run.id),
+            target: Some(self.asked.endpoint.to_string()),
+            ..Record::flow_end(clock::wall())
+        };
+        self.gate.journal.note(record);
+        drop(self.place);
+    }
+}
+
+/// One line for the person who reads the proxy's answer.
+fn explain(asked: &Asked, reason: Reason) -> String {
+    format!("{}: {} ({})", asked.endpoint, reason.says(), reason.help())
+}
+
+fn record_of(gate: &Gate, asked: &Asked) -> Record {
+    let policy = gate.policy();
+    let cell = policy.table().cell(gate.actions.connect, asked.run.trust);
+    Record {
+        flow: Some(asked.flow),
+        domain: Some(asked.run.trust),
+        action: Some(Action::NETWORK_CONNECT.into()),
+        rule: Some(format!("{} {cell} ({})", Action::NETWORK_CONNECT, cell.provenance).into()),
+        binding: Some(asked.run.binding.as_str().into()),
+        ingress: Some(asked.ingress.as_str().into()),
+        app: Some(asked.run.app.clone()),
+        run: Some(asked.run.id),
+        target: Some(asked.endpoint.to_string()),
+        ..Record::decision(clock::wall())
+    }
+}
+
+async fn write_permit(
+    gate: &Gate,
+    asked: &Asked,
+    ticket: &Ticket,
+    quality: &Quality,
+    addresses: &[SocketAddr],
+) -> Result<(), mexe_journal::Unavailable> {
+    let record = Record {
+        decision: Some(Outcome::Allow),
+        grant: Some(ticket.grant),
+        class: Some(quality.profile.class.as_str().into()),
+        addresses: addresses.to_vec(),
+        detail: quality.denied.map(|reason| serde_json::json!({ "qos": reason })),
+        ..record_of(gate, asked)
+    };
+    let mut spent = Vec::new();
+    if ticket.single {
+        spent.push(Change::SpendGrant(ticket.grant));
+    }
+    if let Some(grant) = quality.grant.filter(|_| quality.single) {
+        spent.push(Change::SpendGrant(grant));
+    }
+    if spent.is_empty() {
+        gate.journal.record(record).await?;
+    } else {
+        // The use of a single-action grant is on disk before anything happens (S26).
+        gate.journal.change(Change::Several(spent), record).await?;
+    }
+    Ok(())
+}
+
+async fn write_refusal(gate: &Gate, asked: &Asked, reason: Reason) {
+    gate.metrics.decided(asked.run.trust, "network", false, Some(reason));
+    let record =
+        Record { decision: Some(Outcome::Deny), reason: Some(reason), ..record_of(gate, asked) };
+    if let Err(error) = gate.journal.record(record).await {
+        tracing::warn!(%error, %reason, "a refusal could not be written down");
+    }
+}

@@ -1,0 +1,338 @@
+//! The gate as one value: everything that the listeners, the API and the tasks share. It holds the rooms together and
+//! decides nothing itself; what changes goes through the few methods here and in [`crate::apps`], [`crate::grants`] and
+//! [`crate::running`], one at a time.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use mexe_journal::Journal;
+use mexe_model::{FlowId, Instant, Reason, RunId, WallTime};
+use mexe_policy::{ActionId, Policy, Surroundings};
+use mexe_qos::ProfileSet;
+use mexe_relay::{Key, Leases, PipePool};
+use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::apps::Apps;
+use crate::clock;
+use crate::config::Config;
+use crate::flows::Flows;
+use crate::observe::Metrics;
+use crate::observe::metrics::Stock;
+use crate::permits::Permits;
+use crate::runs::Runs;
+use crate::trust::Trusted;
+
+/// Where the gate listens; `None` where a listener is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listening {
+    /// SOCKS5.
+    pub socks: Option<SocketAddr>,
+    /// HTTP CONNECT and forward requests.
+    pub http: Option<SocketAddr>,
+    /// API.
+    pub console: Option<SocketAddr>,
+    /// Metrics and health.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Listening {
+    /// Every address that is listened on.
+    pub fn all(&self) -> Vec<SocketAddr> {
+        [self.socks, self.http, self.console, self.metrics].into_iter().flatten().collect()
+    }
+}
+
+/// The two actions that the gate itself asks about.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnActions {
+    /// `network.connect`.
+    pub connect: ActionId,
+    /// `network.qos`.
+    pub qos: ActionId,
+}
+
+/// What a gate is made of when it starts.
+pub struct Parts {
+    /// The checked configuration.
+    pub config: Config,
+    /// Table, settings, surroundings and the grants that survived.
+    pub policy: Policy,
+    /// The actions that the gate asks about, in that table.
+    pub actions: OwnActions,
+    /// The open journal.
+    pub journal: Journal,
+    /// The installed apps.
+    pub apps: Apps,
+    /// Roots, and what was wrong with some.
+    pub trusted: Trusted,
+    /// The traffic profiles.
+    pub profiles: ProfileSet,
+    /// Where it listens.
+    pub listening: Listening,
+    /// Numbers that were never given out before.
+    pub first_run: u64,
+    /// Likewise for flows.
+    pub first_flow: u64,
+    /// How many files the process may open.
+    pub files: u64,
+    /// The state directory.
+    pub state_dir: PathBuf,
+}
+
+/// Everything shared.
+pub struct Gate {
+    config: ArcSwap<Config>,
+    policy: ArcSwap<Policy>,
+    /// The actions that the gate asks about.
+    pub actions: OwnActions,
+    /// The journal.
+    pub journal: Journal,
+    /// Installed apps.
+    pub apps: Apps,
+    /// Live runs.
+    pub runs: Runs,
+    /// Open leases.
+    pub leases: Leases,
+    /// Pipes for splicing.
+    pub pipes: PipePool,
+    last_cut: AtomicU64,
+    /// Open flows.
+    pub flows: Flows,
+    /// Connection limits.
+    pub permits: Permits,
+    /// The series.
+    pub metrics: Metrics,
+    /// Where it listens.
+    pub listening: Listening,
+    trusted: ArcSwap<Trusted>,
+    profiles: ArcSwap<ProfileSet>,
+    state_dir: PathBuf,
+    started: WallTime,
+    next_flow: AtomicU64,
+    changing: Mutex<()>,
+    /// Told when the next expiry may have moved.
+    pub grants_changed: Notify,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Gate {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// The metrics registry's own.
+    pub fn new(parts: Parts) -> Result<Self, prometheus::Error> {
+        let limits = &parts.config.limits;
+        Ok(Self {
+            permits: Permits::new(parts.files, limits.connections.map(as_usize), as_usize(limits.connections_per_run)),
+            config: ArcSwap::from_pointee(parts.config),
+            policy: ArcSwap::from_pointee(parts.policy),
+            actions: parts.actions,
+            journal: parts.journal,
+            apps: parts.apps,
+            runs: Runs::new(parts.first_run),
+            leases: Leases::new(|_| {}),
+            pipes: PipePool::default(),
+            last_cut: AtomicU64::new(0),
+            flows: Flows::default(),
+            metrics: Metrics::new()?,
+            listening: parts.listening,
+            trusted: ArcSwap::from_pointee(parts.trusted),
+            profiles: ArcSwap::from_pointee(parts.profiles),
+            state_dir: parts.state_dir,
+            started: clock::wall(),
+            next_flow: AtomicU64::new(parts.first_flow),
+            changing: Mutex::new(()),
+            grants_changed: Notify::new(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// The configuration as it is now.
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// The policy as it is now. Decide on one of these, then compare its epoch.
+    pub fn policy(&self) -> Guard<Arc<Policy>> {
+        self.policy.load()
+    }
+
+    /// The roots as they are now.
+    pub fn trusted(&self) -> Arc<Trusted> {
+        self.trusted.load_full()
+    }
+
+    /// The traffic profiles as they are now.
+    pub fn profiles(&self) -> Guard<Arc<ProfileSet>> {
+        self.profiles.load()
+    }
+
+    /// The state directory.
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// Whoever changes apps, grants, runs or roots holds this: changes happen one at a time, so that what is written
+    /// down, what the policy holds and what is cut agree.
+    pub async fn change(&self) -> Changing<'_> {
+        Changing { gate: self, _turn: self.changing.lock().await }
+    }
+
+    /// A flow number that was never used.
+    pub fn next_flow(&self) -> FlowId {
+        FlowId(self.next_flow.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Cuts every lease under that key, those that are still connecting too; tells how many.
+    pub fn cut(&self, key: &Key, reason: Reason) -> usize {
+        self.last_cut.store(clock::now().as_nanos(), Ordering::Relaxed);
+        self.leases.revoke(key, reason)
+    }
+
+    /// When something was cut last.
+    pub fn last_cut(&self) -> Instant {
+        Instant::from_nanos(self.last_cut.load(Ordering::Relaxed))
+    }
+
+    /// Runs a task that a graceful stop waits for.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Completes when the gate begins to stop.
+    pub async fn stopped(&self) {
+        self.stopping.cancelled().await;
+    }
+
+    /// Whether the gate has begun to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    /// Begins to stop: listeners close, new flows are refused.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+    }
+
+    /// Completes when every task has ended; only after [`Gate::stop`].
+    pub async fn drained(&self) {
+        self.tasks.wait().await;
+    }
+
+    /// Completes when that run is over.
+    pub async fn run_ended(&self, id: RunId) {
+        loop {
+            let changed = self.grants_changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.runs.get(id).is_none() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Why the gate cannot take connections now, if it cannot.
+    pub fn not_ready(&self) -> Option<String> {
+        if self.is_stopping() {
+            return Some(format!("{}: {}", Reason::GateStopping, Reason::GateStopping.says()));
+        }
+        let health = self.journal.health();
+        let why = || health.why.clone().unwrap_or_default();
+        (!health.available).then(|| format!("{}: {}", Reason::JournalUnavailable, why()))
+    }
+
+    /// Tells the series what open flows have moved so far.
+    pub fn settle_flow_bytes(&self) {
+        self.flows.settle();
+    }
+
+    /// What a scrape counts.
+    pub fn stock(&self) -> Stock {
+        let health = self.journal.health();
+        Stock {
+            apps: self.apps.list().iter().map(|app| app.trust).collect(),
+            runs: self.runs.list().iter().map(|run| run.trust).collect(),
+            grants: self.policy().grants().map(|grant| grant.permission()).collect(),
+            roots: self.trusted().counted(clock::wall()),
+            journal_backlog: health.backlog,
+            journal_records: health.records_total,
+        }
+    }
+
+    /// Every root, and every root file that could not be used, as the API shows them.
+    pub fn roots_shown(&self) -> Vec<serde_json::Value> {
+        self.trusted().shown(clock::wall())
+    }
+
+    /// The gate at a glance.
+    pub fn status(&self) -> serde_json::Value {
+        let address = |a: Option<SocketAddr>| a.map_or_else(|| "off".to_owned(), |a| a.to_string());
+        let config = self.config();
+        let health = self.journal.health();
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "started_at": self.started.to_string(),
+            "ready": self.not_ready().is_none(),
+            "why_not_ready": self.not_ready(),
+            "pid": std::process::id(),
+            "uid": rustix::process::geteuid().as_raw(),
+            "state_dir": self.state_dir,
+            "listen": {
+                "socks": address(self.listening.socks),
+                "http": address(self.listening.http),
+                "console": address(self.listening.console),
+                "metrics": address(self.listening.metrics),
+            },
+            "token_runs": config.policy.token_runs.as_str(),
+            "connections": { "open": self.permits.open(), "most": self.permits.most() },
+            "journal": { "available": health.available, "backlog": health.backlog },
+            "apps": self.apps.list().len(),
+            "runs": self.runs.list().len(),
+        })
+    }
+}
+
+/// The right to change what lasts; held by one task at a time.
+pub struct Changing<'a> {
+    gate: &'a Gate,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Changing<'_> {
+    /// Replaces the policy by what `with` makes of it.
+    pub fn policy(&self, with: impl FnOnce(&Policy) -> Policy) {
+        let next = with(&self.gate.policy.load());
+        self.gate.policy.store(Arc::new(next));
+        self.gate.grants_changed.notify_waiters();
+    }
+
+    /// Replaces the configuration, profiles and roots at a reload.
+    pub fn reload(&self, config: Config, trusted: Trusted, profiles: ProfileSet) {
+        self.gate.permits.set_most_of_a_run(as_usize(config.limits.connections_per_run));
+        self.gate.config.store(Arc::new(config));
+        self.gate.trusted.store(Arc::new(trusted));
+        self.gate.profiles.store(Arc::new(profiles));
+    }
+
+    /// Tells the policy what the device is called on the network now; nothing happens when it is as before.
+    pub fn surroundings(&self, device_addresses: Vec<IpAddr>) {
+        let next = Surroundings { listeners: self.gate.listening.all(), device_addresses };
+        if *self.gate.policy().surroundings() != next {
+            self.policy(|policy| policy.with_surroundings(next.clone()));
+        }
+    }
+}
+
+fn as_usize(number: NonZeroU32) -> usize {
+    usize::try_from(number.get()).unwrap_or(usize::MAX)
+}

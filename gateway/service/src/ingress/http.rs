@@ -1,0 +1,208 @@
+//! The HTTP door: CONNECT makes a tunnel, an absolute-form request is forwarded. Every request on a kept-alive connection
+//! names its run and is decided by itself (S9).
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, header};
+use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use mexe_model::Reason;
+use mexe_wire::{basic, proxy_status};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::client::SharedStream;
+use super::{endpoint, forward, turn_away};
+use crate::clock;
+use crate::flow::{self, Flow};
+use crate::gate::Gate;
+use crate::observe::metrics::Ingress;
+use crate::permits::Place;
+use crate::runs::Run;
+
+/// The body of an answer: ours, or the origin's on its way through.
+pub(super) type AnswerBody = BoxBody<Bytes, hyper::Error>;
+
+/// The largest head of a request; more is answered 431 by hyper.
+const LARGEST_HEAD: usize = 64 * 1024;
+
+/// One connection of an app, for as long as it is kept alive.
+pub(super) struct Connection {
+    /// The gate.
+    pub gate: Arc<Gate>,
+    /// A share of the app's socket, for whoever has to cut it; given up when the connection becomes a tunnel.
+    client: Mutex<Option<SharedStream>>,
+    /// Cancelled to close the connection at once.
+    pub cut: CancellationToken,
+    /// What the connection is counted as: a stranger, then a place of the run that authenticated first.
+    standing: Mutex<Standing>,
+}
+
+enum Standing {
+    Stranger(#[expect(dead_code, reason = "held for what dropping it gives back")] OwnedSemaphorePermit),
+    Placed(Place),
+    Tunnel,
+}
+
+/// Serves one connection.
+pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: OwnedSemaphorePermit) {
+    let client = SharedStream::new(client);
+    let connection = Arc::new(Connection {
+        client: Mutex::new(Some(client.clone())),
+        cut: CancellationToken::new(),
+        standing: Mutex::new(Standing::Stranger(permit)),
+        gate: Arc::clone(&gate),
+    });
+    let handled = Arc::clone(&connection);
+    let service = service_fn(move |request| {
+        let connection = Arc::clone(&handled);
+        async move { Ok::<_, Infallible>(Box::pin(answer(connection, request)).await) }
+    });
+    let mut serving = std::pin::pin!(
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(gate.config().limits.handshake)
+            .max_buf_size(LARGEST_HEAD)
+            .half_close(false)
+            .serve_connection(TokioIo::new(client), service)
+            .with_upgrades()
+    );
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = connection.cut.cancelled() => {
+                connection.reset_on_close();
+                return;
+            }
+            ended = serving.as_mut() => {
+                if let Err(error) = ended && error.is_parse() {
+                    gate.metrics.refused(Ingress::HttpForward, Reason::RequestMalformed);
+                }
+                return;
+            }
+            () = gate.stopped(), if !stopping => {
+                stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let is_tunnel = request.method() == Method::CONNECT;
+    let door = if is_tunnel { Ingress::HttpConnect } else { Ingress::HttpForward };
+    let run = match who(&connection.gate, request.headers()) {
+        Ok(run) => run,
+        Err(reason) => {
+            turn_away(&connection.gate, door, None, reason).await;
+            return refusal(reason, None);
+        }
+    };
+    let place = connection.take_place(&run, is_tunnel);
+    if is_tunnel { tunnel(&connection, &run, place, request).await } else { forward::forward(&connection, &run, place, request).await }
+}
+
+fn who(gate: &Gate, headers: &HeaderMap) -> Result<Arc<Run>, Reason> {
+    let credentials = basic::credentials(headers, &header::PROXY_AUTHORIZATION)?;
+    let user = credentials.user().ok_or(Reason::CredentialsWrong)?;
+    let token = std::str::from_utf8(credentials.password()).map_err(|_| Reason::CredentialsWrong)?;
+    gate.runs.authenticate(user, token, clock::now())
+}
+
+impl Connection {
+    /// The app's socket will throw away what it has not sent yet.
+    fn reset_on_close(&self) {
+        if let Some(client) = &*self.client.lock().unwrap_or_else(PoisonError::into_inner) {
+            client.reset_on_close();
+        }
+    }
+
+    /// Counts the connection as the run's instead of a stranger's. A tunnel gets the place; for forward requests the
+    /// connection keeps it, since it is the connection that holds the file. `Ok(None)`: the connection has one already.
+    fn take_place(&self, run: &Arc<Run>, for_tunnel: bool) -> Result<Option<Place>, Reason> {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        if for_tunnel {
+            // Whatever it was, it is the tunnel's connection from now on.
+            let place = match std::mem::replace(&mut *standing, Standing::Tunnel) {
+                Standing::Placed(place) if place.is_of(run) => place,
+                stranger @ Standing::Stranger(_) => match self.gate.permits.flow(run) {
+                    Ok(place) => place,
+                    Err(reason) => {
+                        *standing = stranger;
+                        return Err(reason);
+                    }
+                },
+                _ => self.gate.permits.flow(run)?,
+            };
+            return Ok(Some(place));
+        }
+        if !matches!(&*standing, Standing::Placed(place) if place.is_of(run)) {
+            *standing = Standing::Placed(self.gate.permits.flow(run)?);
+        }
+        Ok(None)
+    }
+}
+
+async fn tunnel(
+    connection: &Arc<Connection>,
+    run: &Arc<Run>,
+    place: Result<Option<Place>, Reason>,
+    mut request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (head, _) = request.into_parts();
+    let target = match mexe_wire::forward::connect(&head) {
+        Ok(target) => target,
+        Err(malformed) => {
+            turn_away(&connection.gate, Ingress::HttpConnect, Some(run), malformed.reason()).await;
+            return refusal_and_close(malformed.reason(), &malformed.to_string());
+        }
+    };
+    let endpoint = match endpoint(&target) {
+        Ok(endpoint) => endpoint,
+        Err(reason) => {
+            turn_away(&connection.gate, Ingress::HttpConnect, Some(run), reason).await;
+            return refusal(reason, None);
+        }
+    };
+    match flow::open(&connection.gate, run, endpoint, Ingress::HttpConnect, place).await {
+        Ok(flow) => {
+            connection.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+            connection.gate.spawn(carry(flow, upgrade));
+            Response::new(Empty::new().map_err(|never| match never {}).boxed())
+        }
+        Err(refused) => refusal(refused.reason, None),
+    }
+}
+
+async fn carry(flow: Flow, upgrade: OnUpgrade) {
+    match upgrade.await.ok().and_then(plain_socket) {
+        Some((client, early)) => flow.carry(client, early).await,
+        None => flow.client_left(),
+    }
+}
+
+/// The socket under the tunnel, and what hyper had read of it beyond the request: the first bytes of the tunnel.
+fn plain_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<SharedStream>>().ok()?;
+    Some((parts.io.into_inner().try_into_inner().ok()?, parts.read_buf))
+}
+
+/// An answer of the gate itself.
+pub(super) fn refusal(reason: Reason, detail: Option<&str>) -> Response<AnswerBody> {
+    proxy_status::refusal(reason, detail).map(|body| Full::new(body).map_err(|never| match never {}).boxed())
+}
+
+/// As [`refusal`], and the connection ends with it: where the next request begins could be read in two ways.
+pub(super) fn refusal_and_close(reason: Reason, detail: &str) -> Response<AnswerBody> {
+    let mut response = refusal(reason, Some(detail));
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response
+}

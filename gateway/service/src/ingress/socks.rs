@@ -1,0 +1,146 @@
+//! The SOCKS5 door (RFC 1928, RFC 1929): user name and password name the run, CONNECT opens a flow. The codec is
+//! `mexe-wire`'s; here are the socket and the time limit.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use mexe_model::Reason;
+use mexe_wire::socks5::{self, Command, Parser, ReplyCode, Request, Step, credentials_answer, reply_for};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::client::close_gently;
+use super::{endpoint, turn_away};
+use crate::clock;
+use crate::flow::{self, Flow};
+use crate::gate::Gate;
+use crate::observe::metrics::Ingress;
+use crate::permits::Place;
+use crate::runs::Run;
+
+const DOOR: Ingress = Ingress::Socks5;
+
+/// Serves one connection.
+pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: OwnedSemaphorePermit) {
+    // Boxed: what the handshake needs is given back before the long part begins.
+    if let Some((flow, client, early)) = Box::pin(handshake(&gate, client, permit)).await {
+        drop(gate);
+        flow.carry(client, early).await;
+    }
+}
+
+async fn handshake(
+    gate: &Arc<Gate>,
+    mut client: TcpStream,
+    permit: OwnedSemaphorePermit,
+) -> Option<(Flow, TcpStream, Bytes)> {
+    let mut input = BytesMut::with_capacity(1024);
+    let patience = gate.config().limits.handshake;
+    let asking = timeout(patience, ask(gate, &mut client, &mut input, permit)).await;
+    let (run, place, request) = match asking {
+        Ok(Ok(asked)) => asked,
+        Ok(Err(Away::Gone)) => return None,
+        Ok(Err(Away::Refused(reason, answer))) => {
+            turn_away(gate, DOOR, None, reason).await;
+            let _ = client.write_all(&answer).await;
+            close_gently(client).await;
+            return None;
+        }
+        Err(_) => {
+            turn_away(gate, DOOR, None, Reason::HandshakeTimeout).await;
+            return None;
+        }
+    };
+    let opened = match (request.command, endpoint(&request.target)) {
+        (Command::Connect, Ok(endpoint)) => {
+            flow::open(gate, &run, endpoint, DOOR, place.map(Some)).await.map_err(|refused| refused.reason)
+        }
+        (Command::Connect, Err(reason)) => Err(reason),
+        _ => Err(Reason::CommandUnsupported),
+    };
+    let flow = match opened {
+        Ok(flow) => flow,
+        Err(reason) => {
+            if matches!(reason, Reason::NameNotAllowed | Reason::CommandUnsupported) {
+                turn_away(gate, DOOR, Some(&run), reason).await;
+            }
+            let _ = client.write_all(&reply_for(reason).encode_unbound()).await;
+            close_gently(client).await;
+            return None;
+        }
+    };
+    let bound = flow.upstream.local_addr().ok();
+    let reply = match bound {
+        Some(address) => ReplyCode::Succeeded.encode(address),
+        None => ReplyCode::Succeeded.encode_unbound(),
+    };
+    match client.write_all(&reply).await {
+        Ok(()) => Some((flow, client, input.freeze())),
+        Err(_) => {
+            flow.client_left();
+            None
+        }
+    }
+}
+
+enum Away {
+    /// The client went away: there is nobody to answer.
+    Gone,
+    /// Turned away with this answer.
+    Refused(Reason, Vec<u8>),
+}
+
+type Asking = (Arc<Run>, Result<Place, Reason>, Request);
+
+/// Reads until the request is whole. Nothing is read beyond it but what the client sent along; that stays in `input`.
+async fn ask(
+    gate: &Gate,
+    client: &mut TcpStream,
+    input: &mut BytesMut,
+    permit: OwnedSemaphorePermit,
+) -> Result<Asking, Away> {
+    let mut parser = Parser::new();
+    let mut permit = Some(permit);
+    let mut who = None;
+    loop {
+        let step = parser.on_bytes(input).map_err(|malformed| {
+            Away::Refused(malformed.reason(), malformed.reply())
+        })?;
+        match step {
+            Step::NeedMore => match client.read_buf(input).await {
+                Ok(read) if read > 0 => {}
+                _ => return Err(Away::Gone),
+            },
+            Step::Greeting(greeting) => {
+                if let Some(reason) = greeting.refusal() {
+                    return Err(Away::Refused(reason, greeting.answer().to_vec()));
+                }
+                client.write_all(&greeting.answer()).await.map_err(|_| Away::Gone)?;
+            }
+            Step::Credentials(credentials) => {
+                let token = std::str::from_utf8(credentials.password()).unwrap_or_default();
+                let user = credentials.user().unwrap_or_default();
+                let run = gate
+                    .runs
+                    .authenticate(user, token, clock::now())
+                    .map_err(|reason| Away::Refused(reason, credentials_answer(false).to_vec()))?;
+                // A place of the run's own from here on; who gets none keeps the stranger's until it has its answer.
+                let place = gate.permits.flow(&run);
+                if place.is_ok() {
+                    permit.take();
+                }
+                who = Some((run, place));
+                client.write_all(&credentials_answer(true)).await.map_err(|_| Away::Gone)?;
+            }
+            Step::Request(request) => {
+                let (run, place) = who.ok_or(Away::Gone)?;
+                return Ok((run, place, request));
+            }
+        }
+    }
+}
+
+/// The protocol's own limit on what a handshake may hold fits the buffer many times over.
+const _: () = assert!(socks5::MAX_HANDSHAKE < 64 * 1024);

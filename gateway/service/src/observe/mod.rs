@@ -1,0 +1,8 @@
+//! What operators see of the gate: Prometheus metrics and the health pages. Nothing here decides; the rooms that act call
+//! in, and a scrape reads.
+
+pub mod metrics;
+pub mod pages;
+pub mod process;
+
+pub use metrics::Metrics;

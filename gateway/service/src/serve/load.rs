@@ -1,0 +1,154 @@
+//! What the service reads when it starts, and again when it reloads: table, profiles, roots, and the grants that
+//! survived the last stop.
+
+use std::sync::Arc;
+
+use mexe_journal::{Change, Journal, Options, Record, StoredGrant};
+use mexe_model::{Action, GrantId};
+use mexe_policy::{Grant, GrantSpec, Policy, SecurityTable, Settings};
+use mexe_qos::ProfileSet;
+use serde_json::json;
+
+use super::ServeError;
+use crate::apps::{self, Apps};
+use crate::clock;
+use crate::config::{Config, Guard, Loaded};
+use crate::gate::{Gate, OwnActions};
+use crate::trust::Trusted;
+
+/// A security table is never larger, bytes.
+const LARGEST_TABLE: u64 = 1 << 20;
+
+pub(super) fn security_table(config: &Config, guard: &Guard) -> Result<SecurityTable, ServeError> {
+    let Some(path) = &config.policy.security_table else {
+        return SecurityTable::shipped().map_err(|error| ServeError::process("read the shipped table", error));
+    };
+    let wrong = |what: String| ServeError::File { path: path.clone(), what };
+    let bytes = guard.read(path, LARGEST_TABLE)?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8".to_owned()))?;
+    SecurityTable::from_toml(&text).map_err(|error| wrong(error.to_string()))
+}
+
+pub(super) fn own_actions(table: &SecurityTable) -> Result<OwnActions, ServeError> {
+    let find = |name: &'static str| {
+        let missing = || ServeError::process("use the security table", format!("it has no row `{name}`"));
+        table.action(name).ok_or_else(missing)
+    };
+    Ok(OwnActions { connect: find(Action::NETWORK_CONNECT)?, qos: find(Action::NETWORK_QOS)? })
+}
+
+pub(super) fn profiles(config: &Config) -> Result<ProfileSet, ServeError> {
+    let Some(folder) = &config.qos.profiles else { return Ok(ProfileSet::shipped()) };
+    let unreadable = |source: std::io::Error| ServeError::State { path: folder.clone(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| ServeError::State { path: path.clone(), source })?;
+            files.push((path.display().to_string(), text));
+        }
+    }
+    files.sort();
+    ProfileSet::from_files(files).map_err(|error| {
+        ServeError::File { path: folder.clone(), what: error.to_string() }
+    })
+}
+
+pub(super) fn journal_options(config: &Config) -> Options {
+    Options { retention: config.journal.retention, max_size: config.journal.max_size, ..Options::default() }
+}
+
+/// Takes up the grants that still count: not those bound to runs, which ended with the last gate, nor those whose time is
+/// over, nor those that today's table forbids.
+pub(super) async fn grants(policy: Policy, stored: Vec<StoredGrant>, apps: &Apps, journal: &Journal) -> Policy {
+    let mut kept = Vec::new();
+    let mut gone: Vec<GrantId> = Vec::new();
+    for grant in stored {
+        let id = grant.id;
+        match taken_up(&policy, grant, apps) {
+            Some(grant) => kept.push(grant),
+            None => gone.push(id),
+        }
+    }
+    if !gone.is_empty() {
+        let record =
+            Record { detail: Some(json!({ "grants": gone })), ..Record::change(clock::wall(), "grant.lapse") };
+        if let Err(error) = journal.change(Change::RevokeGrants(gone), record).await {
+            tracing::warn!(%error, "grants that lapsed could not be struck from the database; they do not count");
+        }
+    }
+    policy.with_grants(kept)
+}
+
+fn taken_up(policy: &Policy, stored: StoredGrant, apps: &Apps) -> Option<Grant> {
+    if !stored.runs.is_empty() {
+        return None;
+    }
+    let now = clock::now();
+    let expires = match (&stored.deadline, stored.expires_at) {
+        (Some(deadline), _) if deadline.boot == clock::boot_id() => Some(deadline.at),
+        // Another boot: what the wall clock says is left.
+        (_, Some(at)) => {
+            let left = at.as_millis().checked_sub(clock::wall().as_millis())?;
+            Some(now.after(std::time::Duration::from_millis(left)))
+        }
+        (_, None) => None,
+    };
+    if expires.is_some_and(|at| at <= now) {
+        return None;
+    }
+    let app = apps.get(&stored.app)?;
+    let spec = GrantSpec {
+        id: stored.id,
+        app: stored.app,
+        action: policy.table().action(&stored.action)?,
+        target: match stored.target {
+            Some(text) => Some(text.parse().ok()?),
+            None => None,
+        },
+        permission: Some(stored.permission),
+        granted_at: stored.granted_at,
+        expires,
+    };
+    Grant::new(spec, app.trust, policy.table()).ok()
+}
+
+/// Takes up a new configuration while serving. Listeners, journal, state directory and security table stay as they are
+/// until a restart; what is judged by roots is judged again.
+pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
+    let (config, guard) = (loaded.config, loaded.guard);
+    let trusted = match Trusted::load(config.trust.roots.as_deref(), &guard, clock::wall()) {
+        Ok(trusted) => trusted,
+        Err(error) => return tracing::error!(%error, "the roots are not taken up; the old configuration stays"),
+    };
+    let profiles = match profiles(&config) {
+        Ok(profiles) => profiles,
+        Err(error) => return tracing::error!(%error, "the profiles are not taken up; the old configuration stays"),
+    };
+    for note in &loaded.notes {
+        tracing::warn!("{note}");
+    }
+    for problem in &trusted.problems {
+        tracing::warn!("{problem}");
+    }
+    {
+        let old = gate.config();
+        for (what, changed) in [
+            ("listen", config.listen != old.listen),
+            ("journal", config.journal != old.journal),
+            ("policy.security_table", config.policy.security_table != old.policy.security_table),
+        ] {
+            if changed {
+                tracing::warn!("a change of {what} takes effect at the next start");
+            }
+        }
+    }
+    let settings = Settings { token_runs: config.policy.token_runs };
+    let changing = gate.change().await;
+    changing.reload(config, trusted, profiles);
+    changing.policy(|policy| policy.with_settings(settings));
+    drop(changing);
+    apps::judge_running(gate).await;
+    tracing::info!("reloaded");
+}

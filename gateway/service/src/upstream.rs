@@ -1,0 +1,206 @@
+//! Towards the bearer: names to addresses, and a connection to exactly the addresses that were decided on (S6). A name
+//! is looked up once, as it is: no search list, no second look-up between decision and connect. Candidates race as RFC
+//! 8305 describes it, a quarter of a second apart.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use mexe_model::{DomainName, Reason};
+use mexe_qos::Marking;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How long one candidate has before the next one starts as well.
+const STAGGER: Duration = Duration::from_millis(250);
+/// More addresses than this are not tried.
+pub const MOST_CANDIDATES: usize = 64;
+
+/// The addresses of a name: the hosts file first, then the system's resolver with the name made absolute, so that no
+/// search list is ever applied. `localhost` and names under it are the loopback (RFC 6761) and are not asked for.
+///
+/// # Errors
+/// [`Reason::NameUnresolvable`] when there is none or no answer came within `patience`.
+pub async fn resolve(name: &DomainName, patience: Duration) -> Result<Vec<IpAddr>, Reason> {
+    if name.as_str() == "localhost" || name.as_str().ends_with(".localhost") {
+        return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+    }
+    if let Ok(hosts) = tokio::fs::read_to_string("/etc/hosts").await {
+        let listed = in_hosts_file(&hosts, name.as_str());
+        if !listed.is_empty() {
+            return Ok(listed);
+        }
+    }
+    let absolute = format!("{name}.");
+    let answer = timeout(patience, tokio::net::lookup_host((absolute.as_str(), 0))).await;
+    let mut addresses = Vec::new();
+    if let Ok(Ok(found)) = answer {
+        for address in found {
+            if !addresses.contains(&address.ip()) && addresses.len() < MOST_CANDIDATES {
+                addresses.push(address.ip());
+            }
+        }
+    }
+    if addresses.is_empty() { Err(Reason::NameUnresolvable) } else { Ok(addresses) }
+}
+
+fn in_hosts_file(text: &str, name: &str) -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut words = line.split_ascii_whitespace();
+        let Some(address) = words.next().and_then(|word| word.parse().ok()) else { continue };
+        if words.any(|word| word.eq_ignore_ascii_case(name)) && !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found
+}
+
+/// Connects to the first candidate that answers.
+///
+/// # Errors
+/// [`Reason::UpstreamTimeout`], [`Reason::UpstreamRefused`] or [`Reason::UpstreamUnreachable`]: the last candidate's.
+///
+/// Cancel safe: dropped, it closes every attempt.
+pub async fn connect(
+    candidates: &[SocketAddr],
+    marking: Marking,
+    patience: Duration,
+) -> Result<TcpStream, Reason> {
+    if let [only] = candidates {
+        // The usual case costs no task.
+        return match timeout(patience, attempt(*only, marking)).await {
+            Ok(result) => result.map_err(|error| reason_of(&error)),
+            Err(_) => Err(Reason::UpstreamTimeout),
+        };
+    }
+    let deadline = Instant::now() + patience;
+    let mut waiting = interleave(candidates).into_iter();
+    let mut racing = JoinSet::new();
+    let mut last = Reason::UpstreamUnreachable;
+    let mut next_start = Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            () = sleep_until(deadline) => return Err(Reason::UpstreamTimeout),
+            Some(done) = racing.join_next() => match done {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => {
+                    last = reason_of(&error);
+                    next_start = Instant::now();
+                }
+                Err(_) => {}
+            },
+            () = sleep_until(next_start), if waiting.len() > 0 => {
+                if let Some(address) = waiting.next() {
+                    racing.spawn(attempt(address, marking));
+                    next_start = Instant::now() + STAGGER;
+                }
+            }
+            else => return Err(last),
+        }
+    }
+}
+
+async fn attempt(address: SocketAddr, marking: Marking) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    mark(SockRef::from(&socket), address, marking)?;
+    let stream = TcpSocket::from_std_stream(socket.into()).connect(address).await?;
+    stream.set_nodelay(true)?;
+    // A socket connected to itself (source port = destination port on this host) talks to nobody.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+    }
+    Ok(stream)
+}
+
+fn mark(socket: SockRef<'_>, address: SocketAddr, marking: Marking) -> io::Result<()> {
+    let tos = u32::from(marking.tos());
+    if tos != 0 {
+        match address {
+            SocketAddr::V4(_) => socket.set_tos_v4(tos)?,
+            SocketAddr::V6(_) => socket.set_tclass_v6(tos)?,
+        }
+    }
+    // Setting the type of service sets the priority too, so the priority comes last. Above 6 needs CAP_NET_ADMIN; none
+    // of ours is.
+    if marking.priority != 0 {
+        socket.set_priority(marking.priority)?;
+    }
+    Ok(())
+}
+
+/// Address families in turn, the resolver's first one first (RFC 8305, 4).
+fn interleave(candidates: &[SocketAddr]) -> Vec<SocketAddr> {
+    let first_is_v6 = candidates.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut a, mut b): (Vec<_>, Vec<_>) = candidates.iter().partition(|c| c.is_ipv6() == first_is_v6);
+    a.reverse();
+    b.reverse();
+    let mut order = Vec::with_capacity(candidates.len());
+    while let Some(next) = a.pop().or_else(|| b.pop()) {
+        order.push(next);
+        order.extend(b.pop());
+    }
+    order
+}
+
+fn reason_of(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Reason::UpstreamRefused,
+        io::ErrorKind::TimedOut => Reason::UpstreamTimeout,
+        _ => Reason::UpstreamUnreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_file_is_read_by_exact_name() {
+        let hosts = "127.0.0.1 localhost\n# 10.0.0.1 gone\n10.0.0.2 Printer printer.lan # x\nfe80::1%lo bad\n::1 printer.lan";
+        assert_eq!(in_hosts_file(hosts, "printer.lan"), ["10.0.0.2".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+        assert_eq!(in_hosts_file(hosts, "printer"), ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+        assert!(in_hosts_file(hosts, "gone").is_empty());
+        assert!(in_hosts_file(hosts, "lan").is_empty());
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let all: Vec<SocketAddr> = ["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "192.0.2.1:1"]
+            .iter()
+            .map(|a| a.parse().unwrap())
+            .collect();
+        let order = interleave(&all);
+        assert_eq!(order, [all[0], all[3], all[1], all[2]]);
+    }
+
+    #[tokio::test]
+    async fn a_dead_candidate_does_not_stop_the_next() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let marking = Marking { dscp: 46, priority: 6 };
+        let all = [dead, listener.local_addr().unwrap()];
+        let stream = connect(&all, marking, Duration::from_secs(5)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), all[1]);
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.tos_v4().unwrap(), 46 << 2);
+        let refused = connect(&[dead], marking, Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(refused, Reason::UpstreamRefused);
+        let refused = connect(&[dead, dead], marking, Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(refused, Reason::UpstreamRefused);
+    }
+
+    #[tokio::test]
+    async fn localhost_is_never_asked_for() {
+        for name in ["localhost", "a.localhost"] {
+            let name = DomainName::from_ascii(name).unwrap();
+            let found = resolve(&name, Duration::from_secs(1)).await.unwrap();
+            assert!(found.iter().all(IpAddr::is_loopback));
+        }
+    }
+}
