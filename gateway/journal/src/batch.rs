@@ -49,7 +49,7 @@ impl Batch {
         job: Job,
     ) -> Result<(), Fault> {
         match job {
-            Job::Record { record, answer } => match coalescer.offer(now, &record) {
+            Job::Record { record, answer } => match self.offer(coalescer, now, &record) {
                 Offer::Folded(seq) if seq <= store.committed() => {
                     let _ = answer.send(Ok(seq));
                     Ok(())
@@ -67,7 +67,7 @@ impl Batch {
                     Err(fault) => self.keep_unserved(answer, fault),
                 },
             },
-            Job::Note { record } => match coalescer.offer(now, &record) {
+            Job::Note { record } => match self.offer(coalescer, now, &record) {
                 Offer::Folded(_) => Ok(()),
                 Offer::Write => self.note(store, record),
             },
@@ -138,6 +138,12 @@ impl Batch {
             let _ = answer.send(Err(why.clone()));
         }
         self.notes
+    }
+
+    fn offer(&mut self, coalescer: &mut Coalescer, now: Instant, record: &Record) -> Offer {
+        // What is only counted has used up its number, too.
+        self.last_flow = self.last_flow.max(record.flow.map_or(0, |flow| flow.0));
+        coalescer.offer(now, record)
     }
 
     fn append(&mut self, store: &mut Store, record: &Record) -> Result<u64, Fault> {

@@ -102,16 +102,10 @@ impl Journal {
         outcome.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Hands over a record that nobody has to wait for, such as the end of a flow; waits only for a place in the queue.
-    /// While the gate lives it is written sooner or later, also when the journal is unavailable just now.
-    pub async fn note(&self, record: Record) {
-        if self.shared.queue.push(Job::Note { record }).await.is_err() {
-            tracing::error!("a record came after the journal was closed, and is lost");
-        }
-    }
-
-    /// As [`Journal::note`], without waiting for a place: for destructors.
-    pub fn note_now(&self, record: Record) {
+    /// Hands over a record that nobody has to wait for, such as the end of a flow; never waits itself, so that
+    /// destructors can call it. While the gate lives it is written sooner or later, also when the journal is unavailable
+    /// just now. The queue has no bound for these: there are no more of them than flows that were let open.
+    pub fn note(&self, record: Record) {
         if self.shared.queue.push_now(Job::Note { record }).is_err() {
             tracing::error!("a record came after the journal was closed, and is lost");
         }

@@ -203,9 +203,9 @@ impl Writer {
             match self.settle(outcome, true) {
                 Ok(()) => {
                     let used = self.sealed(at);
-                    if let Rare::Prune { .. } = rare {
-                        self.pruning = true;
-                        self.pruned = count;
+                    match rare {
+                        Rare::Erase { .. } => self.store.restart_log()?,
+                        Rare::Prune { .. } => (self.pruning, self.pruned) = (true, count),
                     }
                     self.sync_desk.ask(rare.answer(count), used);
                     self.shared.queue.nudge();
