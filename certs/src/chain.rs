@@ -118,16 +118,3 @@ fn in_words(error: &Error) -> &'static str {
         _ => "breaks a rule of X.509",
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn purposes_with_arcs_above_127_are_compared_as_bytes() {
-        // 1.3.6.1.4.1.55555.1, which webpki 0.103 prints as another number.
-        let private = [0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb2, 0x03, 0x01];
-        assert!(KeyPurposeId::new(&private) == KeyPurposeId::new(&private.to_vec()));
-        assert!(KeyPurposeId::new(&private) != KeyPurposeId::new(CODE_SIGNING));
-    }
-}
