@@ -1,5 +1,5 @@
-//! What the relay costs: CPU seconds for each GiB of bulk and microseconds for each short round trip, beside tokio's own
-//! `copy_bidirectional` in the same run. Only the thread that relays is counted.
+//! What the relay costs: CPU seconds for each GiB of bulk, microseconds for each short round trip, and memory for each
+//! idle connection, beside tokio's own `copy_bidirectional` in the same run. Only the thread that relays is counted.
 //!
 //! `cargo run --release -p mexe-relay --example relay_bench [MIB_PER_STREAM_AND_DIRECTION] [ROUND_TRIPS]`
 #![allow(
@@ -175,6 +175,52 @@ fn chat(mover: Mover, round_trips: u32) {
     );
 }
 
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
+}
+
+/// Opens connections that say one word each way and then nothing. Their other ends are plain sockets of this process,
+/// which take no memory of its own, so all that it grows by is the relay's.
+fn idle(mover: Mover, connections: u64) {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (at, relay) = start(mover, connections, origin.local_addr().unwrap());
+    let mut ends = Vec::with_capacity(usize::try_from(connections).unwrap());
+    let before = resident();
+    for _ in 0..connections {
+        let (mut app, mut server) = (TcpStream::connect(at).unwrap(), origin.accept().unwrap().0);
+        app.write_all(b"there").unwrap();
+        server.read_exact(&mut [0; 5]).unwrap();
+        server.write_all(b"and back").unwrap();
+        app.read_exact(&mut [0; 8]).unwrap();
+        ends.push((app, server));
+    }
+    println!("{:24} {:6.2} KiB", format!("{mover:?}"), (resident() - before) as f64 / connections as f64);
+    drop(ends);
+    relay.join().unwrap();
+}
+
+fn ledger(open: u64) {
+    let leases = Leases::new(|_| {});
+    let app: mexe_model::AppId = "bench".parse().unwrap();
+    let keys = |n| LeaseKeys {
+        flow: FlowId(n),
+        run: RunId(n),
+        app: app.clone(),
+        grant: Some(mexe_model::GrantId(n)),
+        qos_grant: None,
+        root: None,
+    };
+    let held: Vec<_> = (0..open).map(|n| leases.open(keys(n), 0, clock::now())).collect();
+    let begin = Instant::now();
+    (0..100_000).for_each(|n| drop(leases.open(keys(n), 0, clock::now())));
+    println!("opening and closing a lease: {} ns", begin.elapsed().as_nanos() / 100_000);
+    let begin = Instant::now();
+    assert_eq!(leases.revoke(&mexe_relay::Key::Run(RunId(7)), mexe_model::Reason::RunEnded), 1);
+    println!("revoking one of {open} leases: {:?}", begin.elapsed());
+    drop(held);
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u32>().expect("a number"));
     let mib = arguments.next().unwrap_or(512);
@@ -191,4 +237,7 @@ fn main() {
     movers.into_iter().for_each(|mover| bulk(mover, u64::from(mib) << 20));
     println!("{round_trips} round trips of 64 bytes on one connection:");
     movers.into_iter().for_each(|mover| chat(mover, round_trips));
+    println!("memory of an idle connection, 2000 open:");
+    [Mover::Ours(Strategy::Auto), Mover::Tokio(8 << 10)].into_iter().for_each(|mover| idle(mover, 2000));
+    ledger(10_000);
 }

@@ -72,6 +72,13 @@ impl Cancel {
         }
     }
 
+    /// Nobody waits any more.
+    pub(crate) fn forget_waiter(&self) {
+        let waker = self.slot().waker.take();
+        // Dropping it may free the waiter's task: not under our lock.
+        drop(waker);
+    }
+
     fn slot(&self) -> MutexGuard<'_, Slot> {
         // Nothing panics while it holds the lock; if it did, the slot would still be whole.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)

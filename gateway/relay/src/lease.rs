@@ -146,6 +146,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // A handle may outlive the flow; the flow's task need not stay in memory for it.
+        self.shared.cancel.forget_waiter();
         self.leases.close(self.serial, &self.shared);
     }
 }

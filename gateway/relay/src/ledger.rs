@@ -4,7 +4,7 @@
 //!
 //! The rule that makes a revoke find every flow: whoever narrows publishes the new policy epoch first and revokes second;
 //! a flow opens its lease first and compares the epoch second. Whatever the order, one of the two sees the other. A revoke
-//! looks at every open lease (a microsecond per hundred); that is rare, and keeps a lease small.
+//! looks at every open lease (two microseconds for each hundred); that is rare, and keeps a lease small.
 
 use std::collections::HashMap;
 use std::fmt;

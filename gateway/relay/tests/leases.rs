@@ -142,6 +142,23 @@ async fn a_connection_attempt_ends_when_its_lease_is_taken() {
 }
 
 #[test]
+fn a_handle_does_not_keep_the_task_of_a_flow_that_has_ended() {
+    struct Task;
+    impl std::task::Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (_leases, mut open, _) = eight();
+    let task = Arc::new(Task);
+    let waker = Arc::clone(&task).into();
+    let mut lease = open.remove(0);
+    assert!(lease.poll_cancelled(&std::task::Context::from_waker(&waker)).is_pending());
+    let handle = lease.handle();
+    drop((lease, waker));
+    assert_eq!(Arc::strong_count(&task), 1);
+    assert_eq!(handle.cancel_reason(), None);
+}
+
+#[test]
 fn an_open_lease_takes_less_than_300_bytes() {
     const MANY: u64 = 60_000;
     let resident = || {
