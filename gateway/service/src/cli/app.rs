@@ -1,7 +1,9 @@
 //! The verbs about apps: which there are. Each has its own file.
 
 use super::fault::Stop;
-use super::{Exit, Global, app_install, app_list, app_remove, app_run, app_show, app_start, app_stop};
+use super::{
+    Exit, Global, app_install, app_list, app_remove, app_run, app_show, app_start, app_stop, app_verify,
+};
 
 /// Verify, install, run and remove apps
 #[derive(Debug, clap::Subcommand)]
@@ -13,6 +15,7 @@ pub(super) enum Verb {
     Show(app_show::Args),
     Start(app_start::Args),
     Stop(app_stop::Args),
+    Verify(app_verify::Args),
 }
 
 impl Verb {
@@ -25,6 +28,7 @@ impl Verb {
             Self::Show(args) => app_show::run(&args, global),
             Self::Start(args) => app_start::run(&args, global),
             Self::Stop(args) => app_stop::run(&args, global),
+            Self::Verify(args) => app_verify::run(&args, global),
         }
     }
 }

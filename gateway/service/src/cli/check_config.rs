@@ -18,7 +18,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
-    let loaded = load(args.config.clone(), global, Mode::Serve)?;
+    let loaded = load(args.config.clone(), global).map_err(Fault::from)?;
     global.print(&json!(loaded.report), |_| {
         let lines: Vec<_> =
             loaded.report.to_string().lines().map(|line| printable(line).to_string()).collect();
@@ -27,9 +27,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
 }
 
 /// Loads the configuration as `serve` would.
-pub(super) fn load(file: Option<PathBuf>, global: &Global, mode: Mode) -> Result<config::Loaded, Fault> {
+pub(super) fn load(file: Option<PathBuf>, global: &Global) -> Result<config::Loaded, ConfigError> {
     let flags = Overrides::state_dir(global.state_dir.clone());
-    config::load(config::Options::of_process(file, flags, mode)).map_err(Fault::from)
+    config::load(config::Options::of_process(file, flags, Mode::Serve))
 }
 
 impl From<ConfigError> for Fault {

@@ -9,19 +9,24 @@ mod app_run;
 mod app_show;
 mod app_start;
 mod app_stop;
+mod app_verify;
 mod check_config;
 mod completions;
+mod demo;
+mod doctor;
 mod exit;
 mod explain;
 mod fault;
 mod flows;
 mod grant;
 mod grants;
+mod journal;
 mod output;
 mod printable;
 mod revoke;
 mod roots;
 mod runs;
+mod serve;
 mod target;
 mod when;
 
@@ -67,13 +72,17 @@ enum Verb {
     App(app::Verb),
     CheckConfig(check_config::Args),
     Completions(completions::Args),
+    Demo(demo::Args),
+    Doctor(doctor::Args),
     Explain(explain::Args),
     Flows(flows::Args),
     Grant(grant::Args),
     Grants(grants::Args),
+    Journal(journal::Args),
     Revoke(revoke::Args),
     Roots(roots::Args),
     Runs(runs::Args),
+    Serve(serve::Args),
 }
 
 impl Verb {
@@ -82,13 +91,17 @@ impl Verb {
             Self::App(verb) => verb.run(global),
             Self::CheckConfig(args) => check_config::run(&args, global),
             Self::Completions(args) => completions::run(&args),
+            Self::Demo(args) => demo::run(args, global),
+            Self::Doctor(args) => doctor::run(&args, global),
             Self::Explain(args) => explain::run(&args, global),
             Self::Flows(args) => flows::run(&args, global),
             Self::Grant(args) => grant::run(&args, global),
             Self::Grants(args) => grants::run(&args, global),
+            Self::Journal(args) => journal::run(&args, global),
             Self::Revoke(args) => revoke::run(&args, global),
             Self::Roots(args) => roots::run(&args, global),
             Self::Runs(args) => runs::run(&args, global),
+            Self::Serve(args) => serve::run(&args, global),
         }
     }
 }
@@ -115,8 +128,12 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> Exit {
                 // A reader that went away cannot be told anything either.
                 let _ = output::json(&problem(&refused));
             }
-            complain(&format_args!("refused: {refused}"));
-            Exit::of_refusal(refused.reason, refused.status)
+            let exit = Exit::of_refusal(refused.reason, refused.status);
+            match exit {
+                Exit::Refused => complain(&format_args!("refused: {refused}")),
+                _ => complain(&refused),
+            }
+            exit
         }
     }
 }

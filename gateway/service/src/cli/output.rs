@@ -69,6 +69,17 @@ pub(super) fn cell(value: Option<&Value>) -> String {
     }
 }
 
+/// Whether there is nothing to show a person: JSON keeps such a field, facts leave it out.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// What a reader looks for first; the rest follows by the alphabet.
 const FIRST: &[&str] = &[
     "decision",
@@ -103,13 +114,13 @@ fn add_facts(value: &Value, depth: usize, lines: &mut Vec<String>) {
         lines.push(format!("{:indent$}{}", "", cell(Some(value)), indent = depth * 2));
         return;
     };
-    let width = object.keys().map(|key| key.chars().count()).max().unwrap_or_default();
-    let mut fields: Vec<_> = object.iter().collect();
+    let mut fields: Vec<_> = object.iter().filter(|(_, value)| !is_nothing(value)).collect();
+    let width = fields.iter().map(|(key, _)| key.chars().count()).max().unwrap_or_default();
     fields.sort_by_key(|(key, _)| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
     for (key, value) in fields {
         let name = printable(key).to_string();
         match value {
-            Value::Object(inner) if !inner.is_empty() => {
+            Value::Object(_) => {
                 lines.push(format!("{:indent$}{name}", "", indent = depth * 2));
                 add_facts(value, depth + 1, lines);
             }
@@ -175,9 +186,6 @@ mod tests {
         let shown = facts(&json!({
             "decision": "deny", "rule": {"cell": "no", "grant": null}, "signers": [{"subject": "CN=a"}, {"subject": "b"}],
         }));
-        assert_eq!(
-            shown,
-            "decision  deny\nrule\n  cell   no\n  grant  -\nsigners\n  - subject  CN=a\n  - subject  b"
-        );
+        assert_eq!(shown, "decision  deny\nrule\n  cell  no\nsigners\n  - subject  CN=a\n  - subject  b");
     }
 }

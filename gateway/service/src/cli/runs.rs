@@ -11,12 +11,12 @@ pub(super) struct Args {}
 pub(super) fn run(_: &Args, global: &Global) -> Result<Exit, Stop> {
     let answer = global.with_gate(async |mut gate| Ok(gate.get(&ApiPath::new("/v1/runs")).await?))?;
     let columns = [
-        ("run", "RUN"),
+        ("id", "RUN"),
         ("app", "APP"),
         ("domain", "DOMAIN"),
         ("binding", "BINDING"),
-        ("pid", "PROCESS"),
-        ("flows", "FLOWS"),
+        ("process", "PROCESS"),
+        ("connections", "CONNECTIONS"),
         ("started_at", "STARTED"),
     ];
     global.print(&answer, |answer| output::list(answer, &columns, "nothing runs"))

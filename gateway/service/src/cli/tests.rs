@@ -18,6 +18,8 @@ fn the_tree_of_verbs_is_sound() {
 #[test]
 fn every_verb_of_the_contract_parses() {
     for line in [
+        "app verify a.jar",
+        "app verify a.jar --roots d --at 2026-11-24T03:04:51Z",
         "app install a.jar",
         "app list",
         "app show weather",
@@ -41,6 +43,16 @@ fn every_verb_of_the_contract_parses() {
         "check-config",
         "check-config -c mexegate.toml",
         "completions bash",
+        "demo",
+        "demo --check --dir d --port-base 20000",
+        "doctor",
+        "doctor -c mexegate.toml",
+        "journal",
+        "journal --app weather --since 10m --reason permission-missing --kind decision --follow",
+        "journal --decision deny --action network.connect --run run-1 --flow flow-1 --limit 5",
+        "journal verify",
+        "serve",
+        "serve -c mexegate.toml --state-dir d",
         "--json --state-dir d app list",
         "app list --json --state-dir d",
     ] {
@@ -67,7 +79,15 @@ fn what_makes_no_sense_is_a_usage_error() {
         "revoke grant-7 --app weather",
         "flows end 7",
         "completions tcsh",
+        "app verify",
+        "app verify a.jar --at yesterday",
         "app verify a.jar --jad b.jad",
+        "demo --port-base 65531",
+        "journal --reason because",
+        "journal --kind wish",
+        "journal --since tomorrow",
+        "journal verify --app weather",
+        "journal --app weather verify",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }

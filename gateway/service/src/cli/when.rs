@@ -1,5 +1,5 @@
-//! Times and durations as people write them on the command line, and the clock that verbs without a gate use. Decides
-//! nothing about what they are for.
+//! Times and durations as people write them on the command line. Decides nothing about
+//! what they are for.
 
 use std::time::Duration;
 
@@ -48,11 +48,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = number.parse().map_err(|_| mistake())?;
     number.checked_mul(millis).filter(|n| *n > 0).map(Duration::from_millis).ok_or_else(mistake)
-}
-
-/// The time now, by the system's clock.
-pub(super) fn now() -> WallTime {
-    WallTime::from_millis(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -68,7 +68,9 @@ impl Refused {
             (None, Some(code)) => printable(code).to_string(),
             (None, None) => format!("status {}", self.status),
         };
-        let help = self.reason.map(|reason| format!("; {}", reason.help())).unwrap_or_default();
+        // What is malformed is told by the detail alone.
+        let helpful = self.reason.filter(|reason| *reason != Reason::RequestMalformed);
+        let help = helpful.map(|reason| format!("; {}", reason.help())).unwrap_or_default();
         format!("{code}: {}{help}", printable(&self.detail))
     }
 }
