@@ -1,12 +1,25 @@
-//! The rig: the world around a gate under test, for tests that look from outside: servers, a resolver, a network of its
-//! own, curl, and what /proc says of a process. Everything is a process or a thread that ends with its value. Nothing
-//! here knows the inside of the gate.
+//! The rig: a whole gate in a temporary folder, and the world around it, for tests that look from outside. A scenario
+//! builds its world in three lines and reads what a user, an app, a server or Prometheus would see:
+//!
+//! ```no_run
+//! let rig = rig::Rig::start();
+//! let origin = rig::Origin::start();
+//! let app = rig.app("third-party");
+//! rig.grant(&app, "network.connect=127.0.0.1", "session");
+//! let reply = rig.curl(["--proxy", &rig.run(&app).socks, &origin.url("/hello")]);
+//! assert_eq!((reply.status, reply.text().as_str()), (200, "hello\n"));
+//! ```
+//!
+//! Everything is a process or a thread that ends with its value. Nothing here knows the inside of the gate: it is
+//! started as `mexegate serve` and spoken to through its command line, proxies, API and `/proc`.
 
 pub mod binary;
 pub mod cli;
 pub mod curl;
+pub mod gate;
 pub mod metrics;
 pub mod origin;
+pub mod packages;
 pub mod ports;
 pub mod proc;
 pub mod resolver;
@@ -15,6 +28,7 @@ pub mod world;
 
 pub use cli::Output;
 pub use curl::Reply;
+pub use gate::{Builder, Rig, Run};
 pub use origin::Origin;
 pub use resolver::Resolver;
 pub use world::World;

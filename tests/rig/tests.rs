@@ -129,3 +129,25 @@ fn ports_are_held_by_one_rig_at_a_time() {
     assert_ne!(one.socks, other.socks);
     assert!([one.socks, one.http, one.console, one.metrics].iter().all(|address| address.port() < 32_768));
 }
+
+#[test]
+fn a_rig_has_a_gate_that_installs_grants_carries_and_starts_again() {
+    let mut rig = rig::Rig::start();
+    let origin = Origin::start();
+    let app = rig.app("third-party");
+    rig.grant(&app, "network.connect=127.0.0.1", "blanket");
+    for proxy in [rig.run(&app).socks, rig.run(&app).http] {
+        let reply = rig.curl(["--proxytunnel", "--proxy", &proxy, &origin.url("/hello")]);
+        assert_eq!((reply.exit, reply.text().as_str()), (0, "hello\n"), "{}", reply.stderr);
+    }
+    assert_eq!(origin.connections(), 2);
+    assert!(rig.fds() > 5 && rig.rss() > 1_000, "{} descriptors, {} KiB", rig.fds(), rig.rss());
+    assert!(!rig.journal(["--app", &app]).is_empty());
+    assert!(rig.metric("mexegate_decisions_total") >= 2.0);
+    assert_eq!(rig.api(["--request", "GET"], "/v1/apps").status, 200);
+    assert!(rig.stop().success(), "{}", rig.log());
+    rig.start_again();
+    assert_eq!(rig.json(["grants"])["items"].as_array().map(Vec::len), Some(1));
+    rig.kill();
+    rig.start_again();
+}
