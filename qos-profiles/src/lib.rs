@@ -1,6 +1,22 @@
 //! What a stream gets: its traffic class, the marks that go with the class, the profile that an app asks for, and the
 //! exact meter that holds it to the profile's bit rate. Values in, values out: nothing here reads a clock, a file or a
 //! socket. Whether an app may have more than background is not decided here but in `mexe-policy` (action `network.qos`).
+//!
+//! ```
+//! use mexe_model::Instant;
+//! use mexe_qos::{Grant, Marking, Meter, ProfileSet, TrafficClass};
+//!
+//! let profiles = ProfileSet::shipped();
+//! let profile = profiles.select(Some("voice"), Some("sip.example"), 5061, "background");
+//! assert_eq!(profile.class, TrafficClass::Conversational);
+//! assert_eq!(Marking::from(profile.class).tos(), 0xb8);
+//!
+//! let start = Instant::from_nanos(0);
+//! let mut meter = Meter::new(profile.max_bitrate_up.unwrap(), profile.burst, start);
+//! assert_eq!(meter.ask(start, 20_000), Grant::Advance(16_000));
+//! meter.refund(start, 400); // only 15 600 bytes went out
+//! assert_eq!(meter.ask(start, 400), Grant::Advance(400));
+//! ```
 
 pub mod class;
 pub mod mapping;

@@ -13,9 +13,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Flow, bytes_at, connection, keys, ledger, open_files, options, receive, send, since};
-use mexe_model::Reason;
-use mexe_relay::{Early, End, Key, Options, PipePool, Side, Strategy, clock, relay};
+use common::{Flow, bytes_at, connection, keys, ledger, options, receive, send, since};
+use mexe_relay::{Early, End, Options, PipePool, Side, Strategy, clock, relay};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -202,32 +201,6 @@ async fn flows_that_move_nothing_hold_no_pipe() {
         flow.app.read_exact(&mut [0; 8]).await.unwrap();
     }
     assert_eq!(pipes.made(), 1);
-}
-
-#[test]
-fn descriptors_return_to_the_start() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let before = runtime.block_on(async { open_files() });
-    runtime.block_on(async {
-        let pipes = PipePool::default();
-        for round in 0..60 {
-            let strategy = STRATEGIES[round % 3];
-            let mut flow =
-                Flow::start(Options { strategy, ..Options::new(common::IDLE, pipes.clone()) }).await;
-            let (mut read, mut write) = flow.app.split();
-            flow.server.write_all(&bytes_at(0, 300_000)).await.unwrap();
-            if round % 4 == 0 {
-                // Left with full queues, and cut there.
-                flow.leases.revoke(&Key::All, Reason::RunEnded);
-            } else {
-                write.shutdown().await.unwrap();
-                flow.server.shutdown().await.unwrap();
-                assert_eq!(receive(&mut read).await.0, 300_000);
-            }
-            flow.task.await.unwrap();
-        }
-    });
-    assert_eq!(runtime.block_on(async { open_files() }), before);
 }
 
 #[tokio::test]
