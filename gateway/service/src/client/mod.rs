@@ -4,6 +4,7 @@
 mod body;
 pub mod frame;
 mod path;
+mod patient;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use tokio::net::UnixStream;
 pub use self::path::ApiPath;
 
 use self::body::Body;
+use self::patient::Patient;
 
 /// The control socket's name in the state directory.
 pub const SOCKET: &str = "control.sock";
@@ -142,7 +144,7 @@ impl Client {
             _ => ClientError::broken(&format!("cannot connect to `{}`", socket.display()), source),
         })?;
         let peer = stream.peer_cred().ok().map(|cred| Peer { uid: cred.uid(), pid: cred.pid() });
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = http1::handshake(TokioIo::new(Patient::new(stream)))
             .await
             .map_err(|e| ClientError::broken("cannot talk to the gate", e))?;
         // Ends with the sender; an error of the connection also reaches the request that is under way.

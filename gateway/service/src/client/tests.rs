@@ -117,6 +117,35 @@ async fn a_package_is_streamed_whole() {
 }
 
 #[tokio::test]
+async fn a_refusal_in_the_middle_of_an_upload_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+    let refusal =
+        "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 30\r\n\r\n{\"reason\":\"package-too-large\"}";
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut some = [0; 1000];
+            stream.read_exact(&mut some).await.unwrap();
+            stream.write_all(refusal.as_bytes()).await.unwrap();
+            // Closed with most of the package unread.
+        }
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(8 << 20).unwrap();
+    for _ in 0..50 {
+        let mut client = Client::connect(dir.path()).await.unwrap();
+        let opened = tokio::fs::File::open(file.path()).await.unwrap();
+        let Err(ClientError::Refused(refused)) =
+            client.upload(&ApiPath::new("/v1/apps"), opened, 8 << 20).await
+        else {
+            panic!("not heard")
+        };
+        assert_eq!(refused.reason, Some(Reason::PackageTooLarge));
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_shrinks_while_it_is_sent_is_a_fault() {
     let (_dir, mut client) = serve().await;
     let file = tempfile::NamedTempFile::new().unwrap();
