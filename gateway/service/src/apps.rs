@@ -227,7 +227,10 @@ pub async fn install(
         signers: verdict::signers(&verification.verdict),
     };
     keep_file(gate, package, &app.file).map_err(|error| {
-        Refused::about(Reason::JournalUnavailable, format!("the package cannot be kept: {error}; free some space"))
+        Refused::about(
+            Reason::JournalUnavailable,
+            format!("the package cannot be kept: {error}; free some space"),
+        )
     })?;
     let record = Record {
         app: Some(app.id.clone()),
@@ -295,7 +298,10 @@ fn place(
     }
     let Some(installed) = gate.apps.get(&id) else { return Ok((id, None)) };
     if !installed.same_lineage(trust, signer_key) {
-        return Err(Refused::about(Reason::IdTaken, format!("the id `{id}` belongs to another signer's app")));
+        return Err(Refused::about(
+            Reason::IdTaken,
+            format!("the id `{id}` belongs to another signer's app"),
+        ));
     }
     if version::compare(version, &installed.version) == Some(std::cmp::Ordering::Less) {
         let detail = format!("version {} of `{id}` is installed, this is {version}", installed.version);
@@ -329,6 +335,8 @@ async fn write_refused_install(gate: &Gate, file_name: Option<&str>, refused: &R
 /// [`Reason::AppUnknown`], [`Reason::JournalUnavailable`].
 pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
     let app = gate.apps.get(id).ok_or(Reason::AppUnknown)?;
+    // Of every run, before the first one's end waits for the disk.
+    gate.cut(&Key::App(id.clone()), Reason::AppRemoved);
     for run in gate.runs.of(id) {
         running::end(gate, run.id, Reason::AppRemoved).await;
     }
@@ -383,8 +391,12 @@ pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused>
             };
             (cause, Some(sealed))
         }
-        Ok(Err(error)) => (Some(Refused::about(Reason::EntryMissing, format!("the package cannot be read: {error}"))), None),
-        Err(error) => (Some(Refused::about(Reason::EntryMissing, format!("judging broke off: {error}"))), None),
+        Ok(Err(error)) => {
+            (Some(Refused::about(Reason::EntryMissing, format!("the package cannot be read: {error}"))), None)
+        }
+        Err(error) => {
+            (Some(Refused::about(Reason::EntryMissing, format!("judging broke off: {error}"))), None)
+        }
     };
     set_state(gate, app, cause.as_ref()).await?;
     match (cause, sealed) {
@@ -477,4 +489,3 @@ pub fn program_of(sealed: &mut Sealed, app: &App) -> io::Result<Option<Vec<u8>>>
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
-

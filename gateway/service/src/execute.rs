@@ -45,11 +45,7 @@ pub async fn converse(gate: Arc<Gate>, run: RunId, mut child: Child, upgrade: On
         let (frames, queue) = mpsc::channel(16);
         let started = serde_json::json!({ "run": run }).to_string().into_bytes();
         let _ = frames.send((frame::STARTED, started)).await;
-        let outputs = tokio::spawn(pump_outputs(
-            child.stdout.take(),
-            child.stderr.take(),
-            frames.clone(),
-        ));
+        let outputs = tokio::spawn(pump_outputs(child.stdout.take(), child.stderr.take(), frames.clone()));
         let stdin = child.stdin.take();
         let writing = tokio::spawn(write_frames(writer, queue));
         let exit = tokio::select! {

@@ -58,7 +58,8 @@ pub async fn open(
     ingress: Ingress,
     place: Result<Option<Place>, Reason>,
 ) -> Result<Flow, Refused> {
-    let asked = Asked { flow: gate.next_flow(), run: Arc::clone(run), endpoint, ingress, began: clock::now() };
+    let asked =
+        Asked { flow: gate.next_flow(), run: Arc::clone(run), endpoint, ingress, began: clock::now() };
     match settle(gate, &asked, place).await {
         Ok(agreed) => connect(gate, asked, agreed).await,
         Err(no) => {
@@ -77,7 +78,11 @@ struct Agreed {
     lease: Lease,
 }
 
-async fn settle(gate: &Arc<Gate>, asked: &Asked, place: Result<Option<Place>, Reason>) -> Result<Agreed, Reason> {
+async fn settle(
+    gate: &Arc<Gate>,
+    asked: &Asked,
+    place: Result<Option<Place>, Reason>,
+) -> Result<Agreed, Reason> {
     if gate.is_stopping() {
         return Err(Reason::GateStopping);
     }
@@ -191,7 +196,8 @@ async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow,
         Ok(stream) => confirm(gate, &asked, &ticket, &addresses, &mut lease).map(|()| stream),
         Err(reason) => Err(reason),
     };
-    let books = Books { gate: Arc::clone(gate), asked, place, profile: Arc::clone(&quality.profile), open: None };
+    let books =
+        Books { gate: Arc::clone(gate), asked, place, profile: Arc::clone(&quality.profile), open: None };
     let upstream = match confirmed {
         Ok(upstream) => upstream,
         Err(reason) => {
@@ -222,11 +228,30 @@ fn confirm(
         if let Some(reason) = lease.cancel_reason() {
             return Err(reason);
         }
-        let epoch = gate.policy().epoch();
-        // A single action that was used up covers this flow and nothing else; taking it back cancels the lease.
-        if lease.still_valid(epoch) || ticket.single {
+        let policy = gate.policy();
+        let epoch = policy.epoch();
+        if lease.still_valid(epoch) {
             return Ok(());
         }
+        let granted = |grant: GrantId| policy.grant(grant).is_some();
+        if !lease.handle().keys().qos_grant.is_none_or(granted) {
+            return Err(Reason::PermissionRevoked);
+        }
+        if ticket.single {
+            // It is used up, so it cannot be decided on again; what it rests on must stand all the same.
+            if asked.run.has_ended() {
+                return Err(Reason::RunEnded);
+            }
+            if gate.apps.get(&asked.run.app).is_none_or(|app| app.suspended.is_some()) {
+                return Err(Reason::AppSuspended);
+            }
+            if !granted(ticket.grant) {
+                return Err(Reason::PermissionRevoked);
+            }
+            lease.renew(epoch);
+            continue;
+        }
+        drop(policy);
         let port = asked.endpoint.port;
         let target = match &asked.endpoint.host {
             Host::Name(name) => Target::Resolved { name, port, addresses: &ips },
@@ -257,8 +282,11 @@ impl Flow {
     /// The app went away before its flow began.
     pub fn client_left(self) {
         let handle = self.lease.handle();
-        let moved =
-            Moved { bytes_up: handle.bytes_up(), bytes_down: handle.bytes_down(), end: End::Reset(Side::Client) };
+        let moved = Moved {
+            bytes_up: handle.bytes_up(),
+            bytes_down: handle.bytes_down(),
+            end: End::Reset(Side::Client),
+        };
         self.books.close(&moved);
     }
 
@@ -404,8 +432,7 @@ async fn write_permit(
 
 async fn write_refusal(gate: &Gate, asked: &Asked, reason: Reason) {
     gate.metrics.decided(asked.run.trust, "network", false, Some(reason));
-    let record =
-        Record { decision: Some(Outcome::Deny), reason: Some(reason), ..record_of(gate, asked) };
+    let record = Record { decision: Some(Outcome::Deny), reason: Some(reason), ..record_of(gate, asked) };
     if let Err(error) = gate.journal.record(record).await {
         tracing::warn!(%error, %reason, "a refusal could not be written down");
     }

@@ -130,7 +130,11 @@ impl Gate {
     pub fn new(parts: Parts) -> Result<Self, prometheus::Error> {
         let limits = &parts.config.limits;
         Ok(Self {
-            permits: Permits::new(parts.files, limits.connections.map(as_usize), as_usize(limits.connections_per_run)),
+            permits: Permits::new(
+                parts.files,
+                limits.connections.map(as_usize),
+                as_usize(limits.connections_per_run),
+            ),
             config: ArcSwap::from_pointee(parts.config),
             policy: ArcSwap::from_pointee(parts.policy),
             actions: parts.actions,

@@ -1,12 +1,12 @@
 //! What the user permits and takes back. A grant counts from the moment it is on disk; a revoke counts at once and is
 //! acknowledged when it is on disk (S26).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mexe_journal::{Change, Deadline, Record, StoredGrant};
-use mexe_model::{AppId, GrantId, Permission, Reason};
+use mexe_model::{AppId, GrantId, Instant, Permission, Reason};
 use mexe_policy::{Binding, Grant, GrantSpec, TargetPattern};
 use mexe_relay::Key;
 use serde_json::{Value, json};
@@ -105,13 +105,15 @@ pub async fn give(gate: &Arc<Gate>, new: NewGrant) -> Result<Value, Refused> {
 /// # Errors
 /// [`Reason::NotFound`]; [`Reason::JournalUnavailable`] when it could not be written down, though it holds until then.
 pub async fn revoke(gate: &Arc<Gate>, id: GrantId) -> Result<(), Refused> {
+    // What is open is cut before anything that can wait for the disk; what opens until the policy knows, after it.
+    let at_once = gate.cut(&Key::Grant(id), Reason::PermissionRevoked);
     let changing = gate.change().await;
     let known = gate.policy().grant(id).is_some();
     if known {
         changing.policy(|policy| policy.without_grant(id));
     }
     // A single-action grant is gone once it is used; the flow that it opened is not.
-    let cut = gate.cut(&Key::Grant(id), Reason::PermissionRevoked);
+    let cut = at_once + gate.cut(&Key::Grant(id), Reason::PermissionRevoked);
     if !known && cut == 0 {
         return Err(Refused::about(Reason::NotFound, format!("there is no grant `{id}`")));
     }
@@ -123,10 +125,11 @@ pub async fn revoke(gate: &Arc<Gate>, id: GrantId) -> Result<(), Refused> {
 /// # Errors
 /// As [`revoke`], but an app without grants is no error.
 pub async fn revoke_all_of_app(gate: &Arc<Gate>, app: &AppId) -> Result<Vec<GrantId>, Refused> {
+    let at_once = gate.cut(&Key::App(app.clone()), Reason::PermissionRevoked);
     let changing = gate.change().await;
     let ids: Vec<GrantId> = gate.policy().grants().filter(|g| g.app() == app).map(|g| g.id()).collect();
     changing.policy(|policy| policy.without_grants(&ids));
-    let cut = gate.cut(&Key::App(app.clone()), Reason::PermissionRevoked);
+    let cut = at_once + gate.cut(&Key::App(app.clone()), Reason::PermissionRevoked);
     if !ids.is_empty() || cut > 0 {
         write_revoked(gate, ids.clone(), Some(app.clone()), cut).await?;
     }
@@ -153,14 +156,22 @@ async fn write_revoked(
 /// An expired grant stays known for this long, so that a refusal can say that it expired rather than that there is none.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
+/// A single action that was used stays known for this long, for a flow that is still connecting under it.
+const USED_UP: Duration = Duration::from_secs(60);
+
 /// Ends grants whose time has come, as long as the gate runs.
 pub async fn expire(gate: Arc<Gate>) {
     let mut told: HashSet<GrantId> = HashSet::new();
+    let mut used: HashMap<GrantId, Instant> = HashMap::new();
     loop {
         let changed = gate.grants_changed.notified();
         let now = clock::now();
-        let (mut ended, mut forgotten, mut next) = (Vec::new(), Vec::new(), now.after(REMEMBERED));
+        let (mut ended, mut forgotten, mut next) = (Vec::new(), Vec::new(), now.after(USED_UP));
         for grant in gate.policy().grants() {
+            if grant.is_spent() && now.since(*used.entry(grant.id()).or_insert(now)) >= USED_UP {
+                forgotten.push(grant.id());
+                continue;
+            }
             let Some(at) = grant.expires() else { continue };
             if at > now {
                 next = next.min(at);
@@ -179,6 +190,7 @@ pub async fn expire(gate: Arc<Gate>) {
         }
         if !forgotten.is_empty() {
             told.retain(|id| !forgotten.contains(id));
+            used.retain(|id, _| !forgotten.contains(id));
             gate.change().await.policy(|policy| policy.without_grants(&forgotten));
         }
         tokio::select! {

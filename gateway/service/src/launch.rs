@@ -30,7 +30,8 @@ impl Sealed {
     /// # Errors
     /// Reading, or the memory file.
     pub fn copy(source: impl Read) -> io::Result<Self> {
-        let fd = rustix::fs::memfd_create("mexegate-package", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let fd =
+            rustix::fs::memfd_create("mexegate-package", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         Self::fill(File::from(fd), source)
     }
 
@@ -113,7 +114,10 @@ pub fn collect_orphans() {
 fn children() -> Vec<i32> {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
     let lists = threads.flatten().flat_map(|thread| std::fs::read_to_string(thread.path().join("children")));
-    lists.flat_map(|list| list.split_ascii_whitespace().map(str::parse).collect::<Vec<_>>()).flatten().collect()
+    lists
+        .flat_map(|list| list.split_ascii_whitespace().map(str::parse).collect::<Vec<_>>())
+        .flatten()
+        .collect()
 }
 
 /// Nobody waits for that process any more.
@@ -187,7 +191,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_script_runs_from_its_sealed_file_with_the_proxies_and_nothing_else() {
-        let sealed = Sealed::copy(&b"#!/bin/sh\necho \"$1 $HTTP_PROXY\"; env | grep -c MEXEGATE; exit 7\n"[..]).unwrap();
+        let sealed =
+            Sealed::copy(&b"#!/bin/sh\necho \"$1 $HTTP_PROXY\"; env | grep -c MEXEGATE; exit 7\n"[..])
+                .unwrap();
         let program = Program {
             command: vec!["{package}".into()],
             args: vec!["hello".into()],

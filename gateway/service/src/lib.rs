@@ -1,6 +1,29 @@
 //! The service behind the binary `mexegate`: everything with a socket, a clock or a file in it. The engines decide
-//! (crates mexe-certs, mexe-policy, mexe-qos); the modules here carry their decisions out.
+//! (crates mexe-certs, mexe-policy, mexe-qos); the modules here carry their decisions out. Begin with [`flow`]: one
+//! connection from the request to its last byte.
 
+pub mod apps;
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod config;
+pub mod control;
+pub mod demo;
+pub mod execute;
+pub mod flow;
+pub mod flows;
+pub mod gate;
+pub mod grants;
+pub mod ingress;
+pub mod launch;
+pub mod observe;
+pub mod peer;
+pub mod permits;
+pub mod refused;
+pub mod running;
+pub mod runs;
+pub mod serve;
+pub mod surroundings;
+pub mod trust;
+pub mod upstream;
+pub mod verdict;

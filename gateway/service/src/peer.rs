@@ -16,7 +16,12 @@ pub struct Peer {
 /// Whether `pid` is one of `runs` or descends from one, or descends from the gate `gate` itself (an orphan of a run: the
 /// gate is the subreaper of what it starts). A process that cannot be traced to the top counts as inside: when unknown,
 /// the answer is no.
-pub fn is_inside_a_run(pid: u32, gate: u32, runs: &HashSet<u32>, parent: impl Fn(u32) -> Option<u32>) -> bool {
+pub fn is_inside_a_run(
+    pid: u32,
+    gate: u32,
+    runs: &HashSet<u32>,
+    parent: impl Fn(u32) -> Option<u32>,
+) -> bool {
     if pid == gate {
         return false;
     }

@@ -131,7 +131,10 @@ async fn begin(
     let changing = gate.change().await;
     let current = gate.apps.get(&app.id).filter(|now| now.digest == app.digest && now.suspended.is_none());
     if current.is_none() {
-        return Err(Refused::about(Reason::AppSuspended, format!("`{}` changed meanwhile; try again", app.id)));
+        return Err(Refused::about(
+            Reason::AppSuspended,
+            format!("`{}` changed meanwhile; try again", app.id),
+        ));
     }
     let new = NewRun {
         app: app.id.clone(),
@@ -245,10 +248,15 @@ struct ProcessWatch(tokio::io::unix::AsyncFd<rustix::fd::OwnedFd>);
 impl ProcessWatch {
     fn open(pid: u32) -> Result<Self, Refused> {
         use rustix::process::{Pid, PidfdFlags, pidfd_open};
-        let gone = |why: String| Refused::about(Reason::RunEnded, format!("process {pid} cannot be watched: {why}"));
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| gone("no such number".into()))?;
+        let gone =
+            |why: String| Refused::about(Reason::RunEnded, format!("process {pid} cannot be watched: {why}"));
+        let pid =
+            i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| gone("no such number".into()))?;
         let fd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(|error| gone(error.to_string()))?;
-        #[expect(deprecated, reason = "its replacement is unsafe; an OwnedFd keeps the promise that it asks for")]
+        #[expect(
+            deprecated,
+            reason = "its replacement is unsafe; an OwnedFd keeps the promise that it asks for"
+        )]
         let watched = tokio::io::unix::AsyncFd::new(fd);
         watched.map(Self).map_err(|error| gone(error.to_string()))
     }

@@ -121,7 +121,9 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigError>) -> 
         while let Asked::Reload = signals.next().await {
             match reload() {
                 Ok(loaded) => load::reload(&serving.gate, loaded).await,
-                Err(error) => tracing::error!(%error, "the new configuration is not taken; the old one stays"),
+                Err(error) => {
+                    tracing::error!(%error, "the new configuration is not taken; the old one stays")
+                }
             }
         }
         tracing::info!("stopping: no new flows; open ones have until the drain's deadline");
@@ -154,7 +156,8 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let listeners = Listeners::bind(&config.listen).await?;
     let listening = listeners.addresses();
     let settings = Settings { token_runs: config.policy.token_runs };
-    let here = Surroundings { listeners: listening.all(), device_addresses: surroundings::device_addresses() };
+    let here =
+        Surroundings { listeners: listening.all(), device_addresses: surroundings::device_addresses() };
     let policy = Policy::new(table, settings, here);
     let policy = load::grants(policy, stored.grants, &apps, &journal).await;
     let console_token = Arc::new(write_console_token(&state_dir)?);
@@ -270,7 +273,10 @@ impl Listeners {
 /// Connections that wait to be accepted, at most.
 const BACKLOG: i32 = 4096;
 
-fn bind(address: Option<SocketAddr>, what: &'static str) -> Result<Option<std::net::TcpListener>, ServeError> {
+fn bind(
+    address: Option<SocketAddr>,
+    what: &'static str,
+) -> Result<Option<std::net::TcpListener>, ServeError> {
     use socket2::{Domain, Protocol, Socket, Type};
     let Some(address) = address else { return Ok(None) };
     let open = || -> io::Result<std::net::TcpListener> {
@@ -301,7 +307,8 @@ fn write_console_token(state_dir: &std::path::Path) -> Result<Zeroizing<String>,
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut secret = Zeroizing::new([0_u8; 32]);
-    rand::fill(secret.as_mut_slice()).map_err(|_| ServeError::process("make the console's token", "no random bytes"))?;
+    rand::fill(secret.as_mut_slice())
+        .map_err(|_| ServeError::process("make the console's token", "no random bytes"))?;
     let token = Zeroizing::new(apps::hex(secret.as_slice()));
     let path = state_dir.join(CONSOLE_TOKEN);
     let write = || -> io::Result<()> {

@@ -82,7 +82,7 @@ pub async fn connect(
     let mut racing = JoinSet::new();
     let mut last = Reason::UpstreamUnreachable;
     let mut next_start = Instant::now();
-    loop {
+    while !racing.is_empty() || waiting.len() > 0 {
         tokio::select! {
             biased;
             () = sleep_until(deadline) => return Err(Reason::UpstreamTimeout),
@@ -100,9 +100,9 @@ pub async fn connect(
                     next_start = Instant::now() + STAGGER;
                 }
             }
-            else => return Err(last),
         }
     }
+    Err(last)
 }
 
 async fn attempt(address: SocketAddr, marking: Marking) -> io::Result<TcpStream> {
@@ -163,7 +163,10 @@ mod tests {
     #[test]
     fn the_hosts_file_is_read_by_exact_name() {
         let hosts = "127.0.0.1 localhost\n# 10.0.0.1 gone\n10.0.0.2 Printer printer.lan # x\nfe80::1%lo bad\n::1 printer.lan";
-        assert_eq!(in_hosts_file(hosts, "printer.lan"), ["10.0.0.2".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+        assert_eq!(
+            in_hosts_file(hosts, "printer.lan"),
+            ["10.0.0.2".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]
+        );
         assert_eq!(in_hosts_file(hosts, "printer"), ["10.0.0.2".parse::<IpAddr>().unwrap()]);
         assert!(in_hosts_file(hosts, "gone").is_empty());
         assert!(in_hosts_file(hosts, "lan").is_empty());

@@ -37,7 +37,10 @@ pub(super) async fn install(
 
 async fn receive(gate: &Gate, body: Body) -> Result<tempfile::NamedTempFile, Problem> {
     let no_room = |error: std::io::Error| {
-        Problem::new(Reason::JournalUnavailable, format!("the package cannot be stored: {error}; free some space"))
+        Problem::new(
+            Reason::JournalUnavailable,
+            format!("the package cannot be stored: {error}; free some space"),
+        )
     };
     let most = gate.config().limits.package;
     let mut file = apps::incoming_file(gate).map_err(no_room)?;

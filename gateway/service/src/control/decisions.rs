@@ -70,7 +70,8 @@ pub(super) async fn decide(
         target,
     };
     let explanation = explain(&policy, clock::now(), &facts);
-    let quality = asked.as_ref().map(|(host, port)| quality(&gate, &facts, app.qos_profile.as_deref(), host, *port));
+    let quality =
+        asked.as_ref().map(|(host, port)| quality(&gate, &facts, app.qos_profile.as_deref(), host, *port));
     Ok(Json(answer(&explanation, &question, asked.as_ref(), quality)))
 }
 

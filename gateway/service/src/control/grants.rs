@@ -30,7 +30,9 @@ pub(super) async fn give(State(gate): State<Arc<Gate>>, body: Bytes) -> Result<R
     let body: GiveBody = read_json(&body)?;
     let app = apps::find(&gate, &body.app)?;
     let duration = match &body.duration {
-        Some(text) => Some(crate::config::parse_duration(text).map_err(|error| Problem::malformed(error.to_string()))?),
+        Some(text) => {
+            Some(crate::config::parse_duration(text).map_err(|error| Problem::malformed(error.to_string()))?)
+        }
         None => None,
     };
     let new = NewGrant {
@@ -61,7 +63,10 @@ pub(super) async fn list(
     Ok(items(grants::list(&gate, app.as_ref())))
 }
 
-pub(super) async fn revoke(State(gate): State<Arc<Gate>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn revoke(
+    State(gate): State<Arc<Gate>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
     let grant: GrantId = id.parse().map_err(|_| Problem::not_found("grant", &id))?;
     grants::revoke(&gate, grant).await?;
     Ok(StatusCode::NO_CONTENT)

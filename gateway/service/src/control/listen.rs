@@ -80,9 +80,11 @@ async fn serve_connection(stream: UnixStream, api: Router, caller: Caller) {
 
 /// The kernel's word on who calls. Other users than the gate's own and root are nobody here.
 fn caller_at_socket(gate: &Gate, stream: &UnixStream) -> Caller {
-    let Some(peer) = stream.peer_cred().ok().and_then(|cred| {
-        Some(Peer { uid: cred.uid(), pid: u32::try_from(cred.pid().unwrap_or(0)).ok()? })
-    }) else {
+    let Some(peer) = stream
+        .peer_cred()
+        .ok()
+        .and_then(|cred| Some(Peer { uid: cred.uid(), pid: u32::try_from(cred.pid().unwrap_or(0)).ok()? }))
+    else {
         return Caller::Nobody;
     };
     let runs: HashSet<u32> = gate.runs.processes().into_iter().collect();
@@ -97,14 +99,20 @@ fn caller_at_socket(gate: &Gate, stream: &UnixStream) -> Caller {
 }
 
 /// Serves API and health pages on the console's port until the gate stops.
-pub async fn serve_console(gate: Arc<Gate>, listener: TcpListener, api: Router, token: Arc<Zeroizing<String>>) {
+pub async fn serve_console(
+    gate: Arc<Gate>,
+    listener: TcpListener,
+    api: Router,
+    token: Arc<Zeroizing<String>>,
+) {
     let known = Arc::clone(&gate);
     let with_caller = api.layer(middleware::from_fn(move |mut request: Request, next: Next| {
         let caller = caller_by_token(&known, &token, &request);
         request.extensions_mut().insert(caller);
         next.run(request)
     }));
-    let pages = with_caller.merge(health_router(Arc::clone(&gate))).layer(middleware::from_fn(same_host_only));
+    let pages =
+        with_caller.merge(health_router(Arc::clone(&gate))).layer(middleware::from_fn(same_host_only));
     let stopped = Arc::clone(&gate);
     let serving = axum::serve(listener, pages).with_graceful_shutdown(async move { stopped.stopped().await });
     if let Err(error) = serving.await {
@@ -175,7 +183,9 @@ mod tests {
         for good in ["127.0.0.1:8057", "localhost", "localhost:8057", "[::1]:8057", "127.9.9.9"] {
             assert!(names_loopback(good), "{good}");
         }
-        for bad in ["", "evil.example", "localhost.evil.example:8057", "127.0.0.1.evil.example", "192.0.2.1:8057"] {
+        for bad in
+            ["", "evil.example", "localhost.evil.example:8057", "127.0.0.1.evil.example", "192.0.2.1:8057"]
+        {
             assert!(!names_loopback(bad), "{bad}");
         }
     }

@@ -68,7 +68,8 @@ fn items<T: Serialize>(items: Vec<T>) -> Json<Items<T>> {
 /// Reads a JSON body strictly, whatever its content type says; an empty body is an empty object.
 fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body is not as expected: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::malformed(format!("the body is not as expected: {error}")))
 }
 
 #[cfg(test)]
@@ -84,7 +85,8 @@ mod tests {
                 listed.push(format!("{} {path}", method.to_uppercase()));
             }
         }
-        let mut routes: Vec<_> = ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        let mut routes: Vec<_> =
+            ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
         listed.sort();
         routes.sort();
         assert_eq!(listed, routes);

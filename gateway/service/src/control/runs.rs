@@ -74,16 +74,19 @@ fn in_header(headers: &HeaderMap) -> Result<Option<BeginBody>, Problem> {
 
 async fn read_body(gate: &Gate, body: Body) -> Result<Bytes, Problem> {
     let most = usize::try_from(gate.config().limits.body).unwrap_or(usize::MAX);
-    body::to_bytes(body, most)
-        .await
-        .map_err(|_| Problem::new(Reason::BodyTooLarge, format!("the body is larger than {most} bytes, or broke off")))
+    body::to_bytes(body, most).await.map_err(|_| {
+        Problem::new(Reason::BodyTooLarge, format!("the body is larger than {most} bytes, or broke off"))
+    })
 }
 
 pub(super) async fn list(State(gate): State<Arc<Gate>>) -> Json<Items<serde_json::Value>> {
     items(gate.runs.list().iter().map(|run| running::shown(run)).collect())
 }
 
-pub(super) async fn end(State(gate): State<Arc<Gate>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn end(
+    State(gate): State<Arc<Gate>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
     let run: RunId = id.parse().map_err(|_| Problem::not_found("run", &id))?;
     if running::end(&gate, run, Reason::RunEnded).await {
         Ok(StatusCode::NO_CONTENT)

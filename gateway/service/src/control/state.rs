@@ -20,7 +20,10 @@ pub(super) async fn flows(State(gate): State<Arc<Gate>>) -> Json<Items<serde_jso
 }
 
 /// Ends one flow at once.
-pub(super) async fn end_flow(State(gate): State<Arc<Gate>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn end_flow(
+    State(gate): State<Arc<Gate>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
     let flow: FlowId = id.parse().map_err(|_| Problem::not_found("flow", &id))?;
     if gate.cut(&mexe_relay::Key::Flow(flow), Reason::PermissionRevoked) == 0 {
         return Err(Problem::not_found("flow", &id));

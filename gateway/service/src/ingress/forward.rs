@@ -148,7 +148,9 @@ impl Gauge {
             }
             match meter.ask(clock::now(), wanted as u64) {
                 Grant::Advance(room) => return Poll::Ready(usize::try_from(room).unwrap_or(wanted)),
-                Grant::WaitUntil(at) => self.wait = Some(Box::pin(sleep_until(mexe_relay::clock::deadline(at)))),
+                Grant::WaitUntil(at) => {
+                    self.wait = Some(Box::pin(sleep_until(mexe_relay::clock::deadline(at))))
+                }
             }
         }
     }
@@ -180,7 +182,11 @@ impl Metered {
 }
 
 impl AsyncRead for Metered {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.cancelled()?;
         let room = ready!(self.down.poll_room(cx, buffer.remaining()));
         let polled = self.stream.poll_take(cx, buffer.initialize_unfilled_to(room));

@@ -106,7 +106,11 @@ async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Resp
         }
     };
     let place = connection.take_place(&run, is_tunnel);
-    if is_tunnel { tunnel(&connection, &run, place, request).await } else { forward::forward(&connection, &run, place, request).await }
+    if is_tunnel {
+        tunnel(&connection, &run, place, request).await
+    } else {
+        forward::forward(&connection, &run, place, request).await
+    }
 }
 
 fn who(gate: &Gate, headers: &HeaderMap) -> Result<Arc<Run>, Reason> {

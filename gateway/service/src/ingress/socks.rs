@@ -105,9 +105,9 @@ async fn ask(
     let mut permit = Some(permit);
     let mut who = None;
     loop {
-        let step = parser.on_bytes(input).map_err(|malformed| {
-            Away::Refused(malformed.reason(), malformed.reply())
-        })?;
+        let step = parser
+            .on_bytes(input)
+            .map_err(|malformed| Away::Refused(malformed.reason(), malformed.reply()))?;
         match step {
             Step::NeedMore => match client.read_buf(input).await {
                 Ok(read) if read > 0 => {}

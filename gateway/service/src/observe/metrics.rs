@@ -187,7 +187,8 @@ impl Metrics {
             journal_records: register(
                 &registry,
                 IntCounter::with_opts(
-                    Opts::new("journal_records_total", "Records written to the journal").namespace("mexegate"),
+                    Opts::new("journal_records_total", "Records written to the journal")
+                        .namespace("mexegate"),
                 )?,
             )?,
             journal_backlog: register(
@@ -351,7 +352,10 @@ const MICROS: [f64; 9] = [2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3, 1e
 const MILLIS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.25, 1.0, 10.0];
 const SECONDS: [f64; 9] = [1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 30.0];
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }

@@ -21,7 +21,8 @@ const LARGEST_TABLE: u64 = 1 << 20;
 
 pub(super) fn security_table(config: &Config, guard: &Guard) -> Result<SecurityTable, ServeError> {
     let Some(path) = &config.policy.security_table else {
-        return SecurityTable::shipped().map_err(|error| ServeError::process("read the shipped table", error));
+        return SecurityTable::shipped()
+            .map_err(|error| ServeError::process("read the shipped table", error));
     };
     let wrong = |what: String| ServeError::File { path: path.clone(), what };
     let bytes = guard.read(path, LARGEST_TABLE)?;
@@ -50,9 +51,8 @@ pub(super) fn profiles(config: &Config) -> Result<ProfileSet, ServeError> {
         }
     }
     files.sort();
-    ProfileSet::from_files(files).map_err(|error| {
-        ServeError::File { path: folder.clone(), what: error.to_string() }
-    })
+    ProfileSet::from_files(files)
+        .map_err(|error| ServeError::File { path: folder.clone(), what: error.to_string() })
 }
 
 pub(super) fn journal_options(config: &Config) -> Options {
@@ -61,7 +61,12 @@ pub(super) fn journal_options(config: &Config) -> Options {
 
 /// Takes up the grants that still count: not those bound to runs, which ended with the last gate, nor those whose time is
 /// over, nor those that today's table forbids.
-pub(super) async fn grants(policy: Policy, stored: Vec<StoredGrant>, apps: &Apps, journal: &Journal) -> Policy {
+pub(super) async fn grants(
+    policy: Policy,
+    stored: Vec<StoredGrant>,
+    apps: &Apps,
+    journal: &Journal,
+) -> Policy {
     let mut kept = Vec::new();
     let mut gone: Vec<GrantId> = Vec::new();
     for grant in stored {
@@ -72,8 +77,10 @@ pub(super) async fn grants(policy: Policy, stored: Vec<StoredGrant>, apps: &Apps
         }
     }
     if !gone.is_empty() {
-        let record =
-            Record { detail: Some(json!({ "grants": gone })), ..Record::change(clock::wall(), "grant.lapse") };
+        let record = Record {
+            detail: Some(json!({ "grants": gone })),
+            ..Record::change(clock::wall(), "grant.lapse")
+        };
         if let Err(error) = journal.change(Change::RevokeGrants(gone), record).await {
             tracing::warn!(%error, "grants that lapsed could not be struck from the database; they do not count");
         }
@@ -120,11 +127,15 @@ pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
     let (config, guard) = (loaded.config, loaded.guard);
     let trusted = match Trusted::load(config.trust.roots.as_deref(), &guard, clock::wall()) {
         Ok(trusted) => trusted,
-        Err(error) => return tracing::error!(%error, "the roots are not taken up; the old configuration stays"),
+        Err(error) => {
+            return tracing::error!(%error, "the roots are not taken up; the old configuration stays");
+        }
     };
     let profiles = match profiles(&config) {
         Ok(profiles) => profiles,
-        Err(error) => return tracing::error!(%error, "the profiles are not taken up; the old configuration stays"),
+        Err(error) => {
+            return tracing::error!(%error, "the profiles are not taken up; the old configuration stays");
+        }
     };
     for note in &loaded.notes {
         tracing::warn!("{note}");
