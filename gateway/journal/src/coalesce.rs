@@ -1,6 +1,6 @@
 //! Keeps one app from filling the journal with refusals (security rule S5). The first refusal of its kind is written
-//! at once; the same again (app, action, target, reason) within a second is only counted, and the count is written when
-//! the second is over. Beyond that an app has a quota of refusals a minute; what exceeds it is counted by reason.
+//! at once; the same again (app, action, target, door, reason) within a second is only counted, and the count is
+//! written when the second is over. Beyond that an app has a quota of refusals a minute; what exceeds it is counted by reason.
 //!
 //! Pure: time is an argument. The writer asks [`Coalescer::offer`] before it writes, tells [`Coalescer::written`] after,
 //! and writes what [`Coalescer::due`] returns. Nothing that is allowed is ever counted together.
@@ -176,7 +176,7 @@ impl Coalescer {
     }
 
     fn key(&self, record: &Record) -> u64 {
-        self.hasher.hash_one((&record.app, &record.action, &record.target, record.reason))
+        self.hasher.hash_one((&record.app, &record.action, &record.target, &record.ingress, record.reason))
     }
 }
 
@@ -184,6 +184,7 @@ fn alike(one: &Record, other: &Record) -> bool {
     one.app == other.app
         && one.action == other.action
         && one.target == other.target
+        && one.ingress == other.ingress
         && one.reason == other.reason
         && one.domain == other.domain
 }

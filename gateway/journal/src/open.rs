@@ -59,7 +59,7 @@ pub(crate) fn open(state_dir: &Path, options: Options) -> Result<(Arc<Shared>, L
         source: io::Error::other(fault.why.to_string()),
     })?;
     let wal = schema::wal_path(&path);
-    sync_all(&state_dir, &path, &wal)?;
+    sync_all(&state_dir, &wal)?;
     if let Some(slot) = used {
         sealer.renew(fresh(&key_file, slot).map_err(JournalError::io("write the seal key", &key_path))?);
     }
@@ -208,9 +208,11 @@ fn first_commit(store: &mut Store, sealer: &mut Sealer, numbers: Numbers) -> Res
     Ok(sealer.advance(store.committed()))
 }
 
-/// Brings what was just made onto the disk, the directory's entries included.
-fn sync_all(state_dir: &Path, path: &Path, wal: &Path) -> Result<(), JournalError> {
-    for one in [wal, path, state_dir] {
+/// Brings what was just made onto the disk, the directory's entries included. The database file itself is left to
+/// SQLite: closing any handle on it would take away the locks that SQLite holds in this process, and then another
+/// program that comes and goes could take the log away.
+fn sync_all(state_dir: &Path, wal: &Path) -> Result<(), JournalError> {
+    for one in [wal, state_dir] {
         let synced = std::fs::File::open(one).and_then(|file| file.sync_all());
         synced.map_err(JournalError::io("sync to the disk", one))?;
     }

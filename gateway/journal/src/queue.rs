@@ -1,10 +1,11 @@
 //! The way from the callers to the writer thread: a queue that the writer empties at one go. Callers that can wait take
 //! a place first, and wait when all are taken (back-pressure on admission, nothing is dropped); those that cannot
-//! wait, because they run in a destructor, are let in without one. Only this module locks it, never over an await.
+//! wait, because they run in a destructor, are let in without one. What nobody waits for does not hurry the writer: it
+//! is taken along with the next job, or after [`LINGER`]. Only this module locks the queue, never over an await.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 
@@ -15,6 +16,12 @@ use crate::state::Change;
 
 /// How many waiting jobs there may be before callers have to wait for a place.
 const PLACES: usize = 4096;
+
+/// How long a note may wait for company; a commit of its own costs more than all that it says.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// So many notes are company enough.
+const MANY: usize = 256;
 
 /// Where the outcome of a job goes: the record's number.
 pub(crate) type Answer = oneshot::Sender<Result<u64, Unavailable>>;
@@ -61,10 +68,23 @@ struct Inner {
     jobs: Vec<Job>,
     /// How many of the jobs hold a place.
     placed: usize,
-    asleep: bool,
+    sleep: Sleep,
+    /// Somebody waits for one of the jobs.
+    urgent: bool,
     nudged: bool,
     closing: bool,
     ended: bool,
+}
+
+/// How deep the writer sleeps.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    #[default]
+    Awake,
+    /// Until it is worth while: a note needs not wake it.
+    Light,
+    /// Until there is anything.
+    Deep,
 }
 
 /// What the writer took.
@@ -106,10 +126,18 @@ impl Queue {
         if inner.closing || inner.ended {
             return Err(closed());
         }
+        inner.urgent |= !matches!(job, Job::Note { .. });
         inner.jobs.push(job);
         inner.placed += places;
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let wake = std::mem::take(&mut inner.asleep);
+        let wake = match inner.sleep {
+            Sleep::Awake => false,
+            Sleep::Light => inner.urgent || inner.jobs.len() >= MANY,
+            Sleep::Deep => true,
+        };
+        if wake {
+            inner.sleep = Sleep::Awake;
+        }
         drop(inner);
         if wake {
             self.wake.notify_one();
@@ -117,28 +145,34 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until there are jobs, a nudge, the end or `until`; then moves all jobs into `jobs`.
+    /// Waits until there are jobs, a nudge, the end or `until`; then moves all jobs into `jobs`, which must be empty.
     pub(crate) fn take(&self, jobs: &mut Vec<Job>, until: Option<Instant>) -> Taken {
         let mut inner = self.lock();
-        while inner.jobs.is_empty() && !inner.nudged && !inner.closing {
-            inner.asleep = true;
-            inner = match until {
+        let mut light_until = Instant::now() + LINGER;
+        while !inner.urgent && !inner.nudged && !inner.closing && inner.jobs.len() < MANY {
+            let now = Instant::now();
+            let lingers = now < light_until;
+            if until.is_some_and(|until| until <= now) || (!lingers && !inner.jobs.is_empty()) {
+                break;
+            }
+            inner.sleep = if lingers { Sleep::Light } else { Sleep::Deep };
+            let next = lingers.then_some(light_until).into_iter().chain(until).min();
+            inner = match next {
                 None => self.wake.wait(inner).unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break;
-                    }
+                Some(next) => {
+                    let left = next.saturating_duration_since(now);
                     self.wake.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            if !lingers {
+                light_until = Instant::now() + LINGER;
+            }
         }
-        inner.asleep = false;
-        inner.nudged = false;
+        inner.sleep = Sleep::Awake;
+        (inner.urgent, inner.nudged) = (false, false);
         std::mem::swap(&mut inner.jobs, jobs);
-        let taken = Taken { placed: std::mem::take(&mut inner.placed), closing: inner.closing };
         self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
-        taken
+        Taken { placed: std::mem::take(&mut inner.placed), closing: inner.closing }
     }
 
     /// Gives places back to those who wait for one.

@@ -5,12 +5,14 @@ use std::fmt::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mexe_model::WallTime;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::chain::{Hash, Line, columns, genesis, signed, unsigned};
 use crate::record::Record;
+use crate::schema::BUSY;
 use crate::state::Head;
 
 /// Why nothing can be written just now.
@@ -156,14 +158,15 @@ impl Store {
         Ok(())
     }
 
-    /// Lets the log begin anew from its start, if no reader needs it: everything in it is in the database by then.
-    pub(crate) fn restart_log(&self) -> Result<(), Fault> {
-        self.conn.busy_timeout(std::time::Duration::ZERO)?;
-        let outcome = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        self.conn.busy_timeout(crate::schema::BUSY)?;
+    /// Empties the log into the database; whether that could be done now, which a reader may prevent.
+    pub(crate) fn empty_log(&self) -> Result<bool, Fault> {
+        self.conn.busy_timeout(Duration::ZERO)?;
+        let outcome = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        self.conn.busy_timeout(BUSY)?;
         match outcome {
-            Err(fault) if fault.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(fault.into()),
-            _ => Ok(()),
+            Ok(busy) => Ok(busy == 0),
+            Err(fault) if fault.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
+            Err(fault) => Err(fault.into()),
         }
     }
 

@@ -68,13 +68,15 @@ pub(crate) struct Clock {
     next_seal: Instant,
     retry: Option<Instant>,
     next_prune: Instant,
+    /// When to try to empty the log.
+    empty_log: Option<Instant>,
     commits: u32,
 }
 
 impl Clock {
     pub(crate) fn new() -> Self {
         let born = Instant::now();
-        Self { born, next_seal: born, retry: None, next_prune: born, commits: 0 }
+        Self { born, next_seal: born, retry: None, next_prune: born, empty_log: None, commits: 0 }
     }
 
     /// The coalescer's time line begins with the writer.
@@ -113,7 +115,7 @@ impl Writer {
             .then_some(self.clock.next_seal);
         let counts = self.coalescer.next_due().and_then(|at| self.clock.std(at));
         let prune = self.pruning.then_some(self.clock.next_prune);
-        [seal, counts, prune].into_iter().flatten().min()
+        [seal, counts, prune, self.clock.empty_log].into_iter().flatten().min()
     }
 
     fn turn(&mut self, jobs: &mut Vec<Job>) {
@@ -178,6 +180,8 @@ impl Writer {
                 Ok(())
             }
             Err(fault) => {
+                // Who is refused must find the journal unavailable when he looks.
+                self.shared.set_fault(Some(Arc::clone(&fault.why)));
                 self.coalescer.undo_after(self.store.committed());
                 self.carried = batch.refuse(&Unavailable::new(Arc::clone(&fault.why)));
                 Err(fault)
@@ -188,7 +192,10 @@ impl Writer {
     /// What needs a seal in its own transaction, and the steps of taking records out.
     fn rare_work(&mut self, at: Instant) -> Result<(), Fault> {
         if self.keeper_desk.take_log_is_large() {
-            self.store.restart_log()?;
+            self.clock.empty_log = Some(at);
+        }
+        if self.clock.empty_log.is_some_and(|due| due <= at) {
+            self.empty_log(at);
         }
         if self.sealer.is_ready() && (!self.rare.is_empty() || self.take_plan()) {
             let mut rare = self.rare.remove(0);
@@ -204,13 +211,15 @@ impl Writer {
                 Ok(()) => {
                     let used = self.sealed(at);
                     match rare {
-                        Rare::Erase { .. } => self.store.restart_log()?,
+                        // The log still holds what was taken out.
+                        Rare::Erase { .. } => self.empty_log(at),
                         Rare::Prune { .. } => (self.pruning, self.pruned) = (true, count),
                     }
                     self.sync_desk.ask(rare.answer(count), used);
                     self.shared.queue.nudge();
                 }
                 Err(fault) => {
+                    self.shared.set_fault(Some(Arc::clone(&fault.why)));
                     rare.refuse(&fault);
                     self.end_pruning(Err(Unavailable::new(Arc::clone(&fault.why))));
                     return Err(fault);
@@ -227,6 +236,12 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Empties the log. A reader may keep it from that, or a full disk: then it is tried again later.
+    fn empty_log(&mut self, at: Instant) {
+        let emptied = self.store.empty_log().unwrap_or(false);
+        self.clock.empty_log = (!emptied).then_some(at + RETRY);
     }
 
     /// Looks whether the keeper has planned something; whether that is to be carried out.
@@ -298,6 +313,7 @@ impl Writer {
     }
 
     fn refuse_all(&mut self, jobs: &mut Vec<Job>, fault: &Fault) {
+        self.shared.set_fault(Some(Arc::clone(&fault.why)));
         let mut batch = Batch::default();
         for job in jobs.drain(..) {
             match job {
@@ -308,7 +324,6 @@ impl Writer {
             }
         }
         self.carried.extend(batch.refuse(&Unavailable::new(Arc::clone(&fault.why))));
-        self.shared.set_fault(Some(Arc::clone(&fault.why)));
     }
 
     /// The end: the last counts and notes, a last seal, a last sync, and the helpers are sent home.

@@ -50,6 +50,19 @@ impl Writer {
 }
 
 #[test]
+fn what_came_in_by_another_door_is_another_refusal() {
+    let mut writer = Writer::new(Limits::default());
+    let by = |door: &'static str| Record {
+        ingress: Some(door.into()),
+        ..refusal("game", "a:1", Reason::PermissionMissing)
+    };
+    assert_eq!(writer.offer(at(0), by("socks5")), Offer::Write);
+    assert_eq!(writer.offer(at(1), by("http-connect")), Offer::Write);
+    assert_eq!(writer.offer(at(2), by("socks5")), Offer::Folded(1));
+    assert_eq!(writer.offer(at(3), by("http-connect")), Offer::Folded(2));
+}
+
+#[test]
 fn the_first_is_written_and_the_same_again_is_counted_until_the_window_closes() {
     let mut writer = Writer::new(Limits::default());
     let record = || refusal("game", "a:1", Reason::PermissionMissing);
