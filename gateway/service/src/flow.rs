@@ -39,6 +39,8 @@ pub struct Asked {
 pub struct Flow {
     /// The connection to the destination.
     pub upstream: TcpStream,
+    /// This end of it.
+    pub local: SocketAddr,
     /// The right to move bytes; dropping it ends the flow's books.
     pub lease: Lease,
     /// What stays to be written when it ends.
@@ -206,12 +208,12 @@ async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow,
             return Err(Refused::about(reason, detail));
         }
     };
-    let books = books.opened(&lease, ticket.grant, upstream.peer_addr().ok().or(addresses.first().copied()));
+    let books = books.opened(&lease, ticket.grant, upstream.remote);
     let now = clock::now();
     let meter = |rate: Option<BitRate>| rate.map(|rate| Meter::new(rate, quality.profile.burst, now));
     let limits =
         Limits { up: meter(quality.profile.max_bitrate_up), down: meter(quality.profile.max_bitrate_down) };
-    Ok(Flow { upstream, lease, books, limits })
+    Ok(Flow { upstream: upstream.stream, local: upstream.local, lease, books, limits })
 }
 
 /// The lease was registered before the connection was made, so a revoke since then has cancelled it; any other change of
@@ -307,7 +309,7 @@ pub struct Books {
 }
 
 impl Books {
-    fn opened(mut self, lease: &Lease, grant: GrantId, address: Option<SocketAddr>) -> Self {
+    fn opened(mut self, lease: &Lease, grant: GrantId, address: SocketAddr) -> Self {
         let now = clock::now();
         let (run, class) = (&self.asked.run, self.profile.class);
         let setup = now.since(self.asked.began);
@@ -318,7 +320,7 @@ impl Books {
             app: run.app.clone(),
             trust: run.trust,
             target: self.asked.endpoint.to_string().into(),
-            address: address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
+            address,
             class,
             ingress: self.asked.ingress,
             grant,

@@ -59,6 +59,17 @@ fn in_hosts_file(text: &str, name: &str) -> Vec<IpAddr> {
     found
 }
 
+/// A connection, and its two ends.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub stream: TcpStream,
+    /// This end.
+    pub local: SocketAddr,
+    /// The candidate that answered.
+    pub remote: SocketAddr,
+}
+
 /// Connects to the first candidate that answers.
 ///
 /// # Errors
@@ -69,7 +80,7 @@ pub async fn connect(
     candidates: &[SocketAddr],
     marking: Marking,
     patience: Duration,
-) -> Result<TcpStream, Reason> {
+) -> Result<Connected, Reason> {
     if let [only] = candidates {
         // The usual case costs no task.
         return match timeout(patience, attempt(*only, marking)).await {
@@ -105,17 +116,18 @@ pub async fn connect(
     Err(last)
 }
 
-async fn attempt(address: SocketAddr, marking: Marking) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
+async fn attempt(address: SocketAddr, marking: Marking) -> io::Result<Connected> {
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     mark(SockRef::from(&socket), address, marking)?;
     let stream = TcpSocket::from_std_stream(socket.into()).connect(address).await?;
     stream.set_nodelay(true)?;
     // A socket connected to itself (source port = destination port on this host) talks to nobody.
-    if stream.local_addr()? == stream.peer_addr()? {
+    let local = stream.local_addr()?;
+    if local == address {
         return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
     }
-    Ok(stream)
+    Ok(Connected { stream, local, remote: address })
 }
 
 fn mark(socket: SockRef<'_>, address: SocketAddr, marking: Marking) -> io::Result<()> {
@@ -188,9 +200,10 @@ mod tests {
         let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let marking = Marking { dscp: 46, priority: 6 };
         let all = [dead, listener.local_addr().unwrap()];
-        let stream = connect(&all, marking, Duration::from_secs(5)).await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), all[1]);
-        let socket = SockRef::from(&stream);
+        let connected = connect(&all, marking, Duration::from_secs(5)).await.unwrap();
+        assert_eq!((connected.remote, connected.stream.peer_addr().unwrap()), (all[1], all[1]));
+        assert_eq!(connected.local, connected.stream.local_addr().unwrap());
+        let socket = SockRef::from(&connected.stream);
         assert_eq!(socket.tos_v4().unwrap(), 46 << 2);
         let refused = connect(&[dead], marking, Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(refused, Reason::UpstreamRefused);

@@ -71,11 +71,7 @@ async fn handshake(
             return None;
         }
     };
-    let bound = flow.upstream.local_addr().ok();
-    let reply = match bound {
-        Some(address) => ReplyCode::Succeeded.encode(address),
-        None => ReplyCode::Succeeded.encode_unbound(),
-    };
+    let reply = ReplyCode::Succeeded.encode(flow.local);
     match client.write_all(&reply).await {
         Ok(()) => Some((flow, client, input.freeze())),
         Err(_) => {
