@@ -6,8 +6,9 @@ use der::{Decode, Reader, SliceReader, TagMode, TagNumber};
 use mexe_model::WallTime;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 
-use crate::algorithm::{PublicKey, Scheme, Unusable, sha256};
+use crate::algorithm::{Scheme, Unusable, sha256};
 use crate::chain;
+use crate::key::PublicKey;
 use crate::verdict::{CertificateFacts, Quoted};
 
 /// A certificate that webpki and x509-cert both can read.

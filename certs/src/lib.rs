@@ -15,6 +15,7 @@ mod cms;
 mod container;
 mod jar;
 mod judge;
+mod key;
 mod limits;
 mod manifest;
 mod package;

@@ -122,10 +122,10 @@ fn a_signature_without_signed_attributes_verifies_for_both() {
 /// The private key of an alias, out of what `openssl pkcs12 -nodes` prints.
 fn key_of(pem: &[u8], alias: &str) -> String {
     let text = String::from_utf8(pem.to_vec()).unwrap();
-    let from = text.find(&format!("friendlyName: {alias}\n")).unwrap();
-    let begins = from + text[from..].find("-----BEGIN PRIVATE KEY-----").unwrap();
-    let ends = begins + text[begins..].find("-----END PRIVATE KEY-----").unwrap();
-    format!("{}-----END PRIVATE KEY-----\n", &text[begins..ends])
+    let (_, of_alias) = text.split_once(&format!("friendlyName: {alias}\n")).unwrap();
+    let (_, key) = of_alias.split_once("-----BEGIN PRIVATE KEY-----").unwrap();
+    let (key, _) = key.split_once("-----END PRIVATE KEY-----").unwrap();
+    format!("-----BEGIN PRIVATE KEY-----{key}-----END PRIVATE KEY-----\n")
 }
 
 #[test]
@@ -201,6 +201,7 @@ fn signers_that_may_not_vouch_are_refused_by_their_reason() {
     shop.signer("expired", "root", &format!("{rsa} -startdate -400d"));
     shop.signer("future", "root", &format!("{rsa} -startdate +10d"));
     shop.signer("small", "root", "-keyalg RSA -keysize 1024");
+    shop.signer("dsa", "root", "-keyalg DSA -keysize 2048");
     let plain = |alias: &str, how: &str| {
         shop.keytool(&format!(
             "-genkeypair -alias {alias} -signer root -dname CN={alias} -validity 365 {rsa} {how}"
@@ -215,6 +216,7 @@ fn signers_that_may_not_vouch_are_refused_by_their_reason() {
         ("expired", "", Reason::CertificateExpired, (4, "expired")),
         ("future", "", Reason::CertificateNotYetValid, (4, "not yet valid")),
         ("small", "", Reason::KeyTooSmall, VERIFIED),
+        ("dsa", "", Reason::AlgorithmWeak, VERIFIED),
         ("purposeless", "", Reason::UsageNotCodeSigning, VERIFIED),
         ("server", "", Reason::UsageNotCodeSigning, (8, "")),
         ("encrypting", "", Reason::UsageNotCodeSigning, (16, "treated as unsigned")),

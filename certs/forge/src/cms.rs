@@ -7,8 +7,45 @@ use der::{Decode, Encode};
 use crate::Fault;
 use crate::pki::Signer;
 
+/// How a block is broken on purpose. Its signature is computed over what stands in it, except where said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Defect {
+    /// It is sound.
+    #[default]
+    None,
+    /// An attribute stands there twice.
+    AttributeTwice,
+    /// The attributes are not in the order of DER.
+    AttributesUnsorted,
+    /// The attributes are not in the order of DER, but were when they were signed.
+    AttributesUnsortedAfterwards,
+    /// The content type attribute is missing.
+    ContentTypeMissing,
+    /// The content type attribute names another type.
+    ContentTypeWrong,
+    /// The content stands in the block.
+    ContentInside,
+    /// The message digest attribute is missing.
+    DigestMissing,
+    /// The message digest attribute is that of another content.
+    DigestWrong,
+    /// The attribute that protects the algorithms names others.
+    ProtectionWrong,
+    /// There are two signers' entries, both right.
+    SignerTwice,
+    /// There is no signer's entry.
+    SignerMissing,
+    /// Attributes that follow the signature: allowed, and worth nothing.
+    UnsignedAttributes,
+}
+
 /// Signs `content`; the block carries the signer's whole chain.
-pub(crate) fn sign(signer: &Signer, content: &[u8], with_attributes: bool) -> Result<Vec<u8>, Fault> {
+pub(crate) fn sign(
+    signer: &Signer,
+    content: &[u8],
+    with_attributes: bool,
+    defect: Defect,
+) -> Result<Vec<u8>, Fault> {
     let certificate = x509_cert::Certificate::from_der(signer.certificate())?;
     let tbs = certificate.tbs_certificate();
     let signature_algorithm = signature_algorithm(signer);
@@ -17,28 +54,63 @@ pub(crate) fn sign(signer: &Signer, content: &[u8], with_attributes: bool) -> Re
     let issuer_and_serial = sequence(&[&tbs.issuer().to_der()?, &tbs.serial_number().to_der()?]);
     let mut signer_info = vec![tlv(0x02, &[1]), issuer_and_serial, digest_algorithm.clone()];
     let signature = if with_attributes {
-        let content_digest = digest::digest(digest, content);
-        let mut attributes = [
-            attribute(OID_CONTENT_TYPE, OID_DATA),
-            attribute(OID_MESSAGE_DIGEST, &tlv(0x04, content_digest.as_ref())),
-        ];
-        attributes.sort();
-        let attributes = attributes.concat();
-        signer_info.push(tlv(0xa0, &attributes));
-        signer.signature(&tlv(0x31, &attributes))?
+        let content_digest =
+            digest::digest(digest, if defect == Defect::DigestWrong { b"other" } else { content });
+        let (sorted, standing) = attributes(content_digest.as_ref(), defect);
+        signer_info.push(tlv(0xa0, &standing));
+        signer.signature(&tlv(0x31, &sorted))?
     } else {
         signer.signature(content)?
     };
     signer_info.push(signature_algorithm.to_vec());
     signer_info.push(tlv(0x04, &signature));
+    if defect == Defect::UnsignedAttributes {
+        signer_info.push(tlv(0xa1, &attribute(OID_CONTENT_TYPE, OID_DATA)));
+    }
+    let signer_info = tlv(0x30, &signer_info.concat());
+    let signer_infos = match defect {
+        Defect::SignerMissing => Vec::new(),
+        Defect::SignerTwice => signer_info.repeat(2),
+        _ => signer_info,
+    };
+    let inside = if defect == Defect::ContentInside { tlv(0xa0, &tlv(0x04, content)) } else { Vec::new() };
     let signed_data = sequence(&[
         &tlv(0x02, &[1]),
         &tlv(0x31, &digest_algorithm),
-        &sequence(&[OID_DATA]),
+        &sequence(&[OID_DATA, &inside]),
         &tlv(0xa0, &signer.chain.concat()),
-        &tlv(0x31, &tlv(0x30, &signer_info.concat())),
+        &tlv(0x31, &signer_infos),
     ]);
     Ok(sequence(&[OID_SIGNED_DATA, &tlv(0xa0, &signed_data)]))
+}
+
+/// The signed attributes as they are hashed, and as they stand in the block.
+fn attributes(content_digest: &[u8], defect: Defect) -> (Vec<u8>, Vec<u8>) {
+    let content_type = attribute(OID_CONTENT_TYPE, OID_DATA);
+    let mut all = vec![content_type.clone(), attribute(OID_MESSAGE_DIGEST, &tlv(0x04, content_digest))];
+    match defect {
+        Defect::AttributeTwice => all.push(content_type),
+        Defect::ContentTypeMissing => all.retain(|attribute| *attribute != content_type),
+        Defect::ContentTypeWrong => {
+            all.retain(|attribute| *attribute != content_type);
+            all.push(attribute(OID_CONTENT_TYPE, OID_SIGNED_DATA));
+        }
+        Defect::DigestMissing => all.truncate(1),
+        Defect::ProtectionWrong => {
+            let algorithm = sequence(&[OID_SHA512, &[0x05, 0x00]]);
+            let signature = tlv(0xa1, b"\x06\x03\x2b\x65\x71");
+            all.push(attribute(OID_ALGORITHM_PROTECTION, &sequence(&[&algorithm, &signature])));
+        }
+        _ => {}
+    }
+    all.sort();
+    let sorted = all.concat();
+    all.reverse();
+    match defect {
+        Defect::AttributesUnsorted => (all.concat(), all.concat()),
+        Defect::AttributesUnsortedAfterwards => (sorted, all.concat()),
+        _ => (sorted.clone(), sorted),
+    }
 }
 
 fn attribute(oid: &[u8], value: &[u8]) -> Vec<u8> {
@@ -90,6 +162,7 @@ fn signature_algorithm(signer: &Signer) -> &'static [u8] {
     }
 }
 
+const OID_ALGORITHM_PROTECTION: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x34";
 const OID_CONTENT_TYPE: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03";
 const OID_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 const OID_MESSAGE_DIGEST: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04";

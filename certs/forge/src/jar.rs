@@ -13,6 +13,8 @@ use crate::Fault;
 use crate::cms;
 use crate::pki::Signer;
 
+pub use crate::cms::Defect;
+
 /// One file of a package: its name and its bytes.
 pub type Part = (String, Vec<u8>);
 
@@ -34,12 +36,19 @@ pub struct SignOptions {
     pub signed_attributes: bool,
     /// Entries that are left out of manifest and signature.
     pub leave_out: Vec<String>,
+    /// How the block is broken.
+    pub defect: Defect,
 }
 
 impl Default for SignOptions {
     /// As jarsigner 17.
     fn default() -> Self {
-        Self { digests: vec!["SHA-256"], signed_attributes: true, leave_out: Vec::new() }
+        Self {
+            digests: vec!["SHA-256"],
+            signed_attributes: true,
+            leave_out: Vec::new(),
+            defect: Defect::None,
+        }
     }
 }
 
@@ -105,7 +114,7 @@ impl JarBuilder {
         let file = self.signature_file(&manifest, &sections);
         let mut parts = vec![("META-INF/MANIFEST.MF".to_owned(), manifest)];
         for (name, signer) in signers {
-            let block = cms::sign(signer, &file, self.options.signed_attributes)?;
+            let block = cms::sign(signer, &file, self.options.signed_attributes, self.options.defect)?;
             let extension = if *signer.key.algorithm() == rcgen::PKCS_RSA_SHA256 { "RSA" } else { "EC" };
             parts.push((format!("META-INF/{name}.SF"), file.clone()));
             parts.push((format!("META-INF/{name}.{extension}"), block));
