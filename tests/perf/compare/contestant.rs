@@ -194,7 +194,9 @@ fn dante(folder: &Path, proxy: SocketAddr, password: bool) -> Result<Command, St
          client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}\nsocks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}\n",
         proxy.ip(),
         proxy.port(),
-        proxy.ip(),
+        // Dante binds its end before it connects, so that every port of that address in TIME_WAIT is lost to it, the
+        // clients' too. On an address of its own it meets only what it left itself.
+        "127.0.0.11",
     );
     let file = folder.join("danted.conf");
     fs::write(&file, text).map_err(|error| error.to_string())?;
