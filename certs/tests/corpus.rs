@@ -211,34 +211,6 @@ fn a_removed_entry_is_refused() {
 }
 
 #[test]
-fn a_changed_manifest_is_not_what_was_signed() {
-    let world = World::new(RootKind::Operator);
-    for (from, to) in [
-        ("MExE-Name: sample", "MExE-Name: simple"),
-        // Wrapped in another way: the same attributes, other bytes.
-        ("MExE-Name: sample", "MExE-Name: sa\r\n mple"),
-        ("Name: data.bin\r\n", "Name: data.bin\r\nX: y\r\n"),
-    ] {
-        let mut parts = sample().sign_parts(&[("A", &world.signer)]).unwrap();
-        let manifest = part(&mut parts, "META-INF/MANIFEST.MF");
-        *manifest = String::from_utf8(manifest.clone()).unwrap().replace(from, to).into_bytes();
-        assert_refused(&pack(&parts).unwrap(), &world.store, Reason::SignatureWrong);
-    }
-}
-
-#[test]
-fn a_signature_file_of_another_package_is_refused() {
-    let world = World::new(RootKind::Operator);
-    let mut parts = sample().sign_parts(&[("A", &world.signer)]).unwrap();
-    let mut other = sample().attribute("X", "y").sign_parts(&[("A", &world.signer)]).unwrap();
-    *part(&mut parts, "META-INF/A.SF") = part(&mut other, "META-INF/A.SF").clone();
-    assert_refused(&pack(&parts).unwrap(), &world.store, Reason::SignatureWrong);
-    // With its block too, the signature is right, but for another manifest.
-    *part(&mut parts, "META-INF/A.EC") = part(&mut other, "META-INF/A.EC").clone();
-    assert_refused(&pack(&parts).unwrap(), &world.store, Reason::SignatureWrong);
-}
-
-#[test]
 fn half_a_signature_is_never_unsigned() {
     let world = World::new(RootKind::Operator);
     let parts = sample().sign_parts(&[("A", &world.signer)]).unwrap();
@@ -394,29 +366,6 @@ fn a_private_extension_is_accepted_unless_it_is_critical() {
 }
 
 #[test]
-fn sha_1_alone_is_weak_and_beside_sha_256_both_must_be_right() {
-    let world = World::new(RootKind::Operator);
-    let options =
-        |digests: &[&'static str]| SignOptions { digests: digests.to_vec(), ..SignOptions::default() };
-    let weak = sample().options(options(&["SHA-1"]));
-    assert_refused(&weak.sign(&world.signer).unwrap(), &world.store, Reason::AlgorithmWeak);
-    // What is broken is said before what is weak, and no root before weak.
-    let mut parts = weak.sign_parts(&[("A", &world.signer)]).unwrap();
-    part(&mut parts, "data.bin")[0] ^= 1;
-    assert_refused(&pack(&parts).unwrap(), &world.store, Reason::EntryChanged);
-    let stranger = World::new(RootKind::Operator);
-    let judged = judge(&weak.sign(&world.signer).unwrap(), &stranger.store);
-    assert_eq!(judged.verdict.reason(), Some(Reason::NoRoot));
-
-    let both = sample().options(options(&["SHA-1", "SHA-256"]));
-    assert_verified(&both.sign(&world.signer).unwrap(), &world.store, SecurityDomain::Operator);
-    for digests in [["SHA-384"], ["SHA-512"]] {
-        let package = sample().options(options(&digests)).sign(&world.signer).unwrap();
-        assert_verified(&package, &world.store, SecurityDomain::Operator);
-    }
-}
-
-#[test]
 fn a_native_package_names_a_program_that_is_signed() {
     let world = World::new(RootKind::Operator);
     let native = |executable: Option<&str>| {
@@ -453,6 +402,25 @@ fn the_name_is_taken_in_the_order_of_the_contract() {
 }
 
 #[test]
+fn the_digest_is_that_of_the_whole_package() {
+    let world = World::new(RootKind::Operator);
+    let package = sample().sign(&world.signer).unwrap();
+    let expected = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &package);
+    assert_eq!(judge(&package, &world.store).digest, expected.as_ref());
+}
+
+#[test]
+fn a_size_that_is_not_the_packages_is_refused() {
+    let world = World::new(RootKind::Operator);
+    let package = sample().sign(&world.signer).unwrap();
+    for size in [package.len() as u64 - 1, package.len() as u64 + 1] {
+        let judged =
+            mexe_certs::verify(std::io::Cursor::new(&package), size, &world.store, AT, &Limits::default());
+        assert_eq!(judged.verdict.reason(), Some(Reason::ContainerMalformed));
+    }
+}
+
+#[test]
 fn limits_are_kept() {
     let world = World::new(RootKind::Operator);
     let package = sample().sign(&world.signer).unwrap();
@@ -473,20 +441,14 @@ fn limits_are_kept() {
 }
 
 #[test]
-fn the_digest_is_that_of_the_whole_package() {
-    let world = World::new(RootKind::Operator);
-    let package = sample().sign(&world.signer).unwrap();
-    let expected = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &package);
-    assert_eq!(judge(&package, &world.store).digest, expected.as_ref());
-}
-
-#[test]
-fn a_size_that_is_not_the_packages_is_refused() {
-    let world = World::new(RootKind::Operator);
-    let package = sample().sign(&world.signer).unwrap();
-    for size in [package.len() as u64 - 1, package.len() as u64 + 1] {
-        let judged =
-            mexe_certs::verify(std::io::Cursor::new(&package), size, &world.store, AT, &Limits::default());
-        assert_eq!(judged.verdict.reason(), Some(Reason::ContainerMalformed));
+fn a_search_with_too_many_ways_is_given_up() {
+    let sound = Shape::at(AT);
+    let signer = Authority::root("Root", &sound).unwrap().signer("Signer", &sound).unwrap();
+    let package = sample().sign(&signer).unwrap();
+    let mut builder = mexe_certs::TrustStore::builder();
+    for count in 1..=101 {
+        let root = Authority::root("Root", &sound).unwrap();
+        assert!(builder.add(RootKind::Operator, "r.pem", root.certificate(), AT)[0].is_ok(), "{count}");
     }
+    assert_refused(&package, &builder.build(), Reason::CertificateMalformed);
 }

@@ -36,6 +36,10 @@ pub struct SignOptions {
     pub signed_attributes: bool,
     /// Entries that are left out of manifest and signature.
     pub leave_out: Vec<String>,
+    /// Whether the signature file has the digest of the whole manifest.
+    pub whole_manifest: bool,
+    /// Whether the signature file has the digest of the manifest's main section.
+    pub main_attributes: bool,
     /// How the block is broken.
     pub defect: Defect,
 }
@@ -47,6 +51,8 @@ impl Default for SignOptions {
             digests: vec!["SHA-256"],
             signed_attributes: true,
             leave_out: Vec::new(),
+            whole_manifest: true,
+            main_attributes: true,
             defect: Defect::None,
         }
     }
@@ -146,12 +152,16 @@ impl JarBuilder {
     fn signature_file(&self, manifest: &[u8], sections: &[Part]) -> Vec<u8> {
         let mut main = String::new();
         line(&mut main, "Signature-Version", "1.0");
-        self.digests(&mut main, "-Digest-Manifest", manifest);
+        if self.options.whole_manifest {
+            self.digests(&mut main, "-Digest-Manifest", manifest);
+        }
         let mut file = Vec::new();
         for (name, raw) in sections {
             let mut section = String::new();
             if name.is_empty() {
-                self.digests(&mut main, "-Digest-Manifest-Main-Attributes", raw);
+                if self.options.main_attributes {
+                    self.digests(&mut main, "-Digest-Manifest-Main-Attributes", raw);
+                }
                 section = std::mem::take(&mut main);
             } else {
                 line(&mut section, "Name", name);
