@@ -31,8 +31,9 @@ struct Question {
     /// Whether the user may be asked; nobody can be asked yet, so it changes nothing.
     #[serde(default, rename = "ask")]
     _ask: bool,
-    #[serde(default, rename = "explain")]
-    _explain: bool,
+    /// The answer as `mexegate explain` shows it, traffic class included.
+    #[serde(default)]
+    explain: bool,
 }
 
 pub(super) async fn decide(
@@ -138,6 +139,13 @@ fn answer(
     asked: Option<&(Host, u16)>,
     quality: Option<Value>,
 ) -> Value {
+    if !question.explain {
+        return json!({
+            "decision": explanation.decision,
+            "reason": explanation.reason,
+            "explain": { "rule": explanation.rule, "addresses": explanation.addresses, "grants": explanation.grants },
+        });
+    }
     json!({
         "decision": explanation.decision,
         "reason": explanation.reason,
@@ -147,7 +155,8 @@ fn answer(
         "host": asked.map(|(host, _)| host.to_string()),
         "port": asked.map(|(_, port)| port),
         "rule": explanation.rule,
+        "addresses": explanation.addresses,
+        "grants": explanation.grants,
         "qos": quality,
-        "explain": explanation,
     })
 }
