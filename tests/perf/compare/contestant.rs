@@ -6,7 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rig::{Rig, wait};
@@ -119,6 +119,14 @@ impl Contestant {
             _ => ("socks", rig.ports().socks),
         };
         Self { mode, proxy, credentials: Some((app, run.token)), process: Process::Gate(Box::new(rig)) }
+    }
+
+    /// How it ended, when it did so before its time.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        match &mut self.process {
+            Process::Group { child, .. } => child.try_wait().ok().flatten(),
+            Process::None | Process::Gate(_) => None,
+        }
     }
 
     /// What the load generator has to be told.

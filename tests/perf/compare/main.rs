@@ -118,9 +118,9 @@ fn inside(kind: Kind, quick: bool) -> ExitCode {
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     assert!(up.is_ok_and(|status| status.success()), "loopback can be switched on: is iproute2 installed?");
     // Best effort: with fewer ports the fastest contestants may show failed connections, and the table counts those.
-    let _ = std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "32768 65500");
+    let _ = std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "32768 65535");
     let (_server, origin) = start_origin();
-    let contestant = match Contestant::start(kind, origin) {
+    let mut contestant = match Contestant::start(kind, origin) {
         Ok(contestant) => contestant,
         Err(why) => {
             eprintln!("{kind}: {why}");
@@ -128,7 +128,9 @@ fn inside(kind: Kind, quick: bool) -> ExitCode {
         }
     };
     for ask in plan(quick) {
-        let figures = load(&ask, &contestant, origin).unwrap_or_else(|why| json!({ "why": why }));
+        let figures = load(&ask, &contestant, origin).unwrap_or_else(|why| {
+            json!({ "why": contestant.ended().map_or(why, |status| format!("it ended by itself: {status}")) })
+        });
         println!("{} {figures}", ask[0]);
     }
     ExitCode::SUCCESS
