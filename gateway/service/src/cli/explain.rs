@@ -1,7 +1,7 @@
 //! `explain`: what would be decided and why. It explains a refusal as readily as a permission, so it ends with 0 for both.
 
 use mexe_model::AppId;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::fault::Stop;
 use super::target::ActionTarget;
@@ -26,31 +26,5 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     }
     let answer =
         global.with_gate(async |mut gate| Ok(gate.post(&ApiPath::new("/v1/decisions"), &body).await?))?;
-    global.print(&answer, |answer| output::facts(&once(answer)))
-}
-
-/// The answer with nothing said twice: what led to the decision repeats what was decided.
-fn once(answer: &Value) -> Value {
-    let mut shown = answer.clone();
-    if let Some(explain) = shown.get_mut("explain").and_then(Value::as_object_mut) {
-        explain.retain(|key, value| answer.get(key) != Some(value));
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_said_twice() {
-        let answer = json!({
-            "decision": "deny", "reason": "permission-missing", "rule": {"cell": "no"},
-            "explain": {"decision": "deny", "reason": "other", "rule": {"cell": "no"}, "port": 80},
-        });
-        assert_eq!(
-            output::facts(&once(&answer)),
-            "decision  deny\nreason    permission-missing\nrule\n  cell  no\nexplain\n  reason  other\n  port    80"
-        );
-    }
+    global.print(&answer, output::facts)
 }
