@@ -1,39 +1,57 @@
-//! The threads that carry flows: one work-stealing runtime of their own, so that however busy they are, the control
-//! socket, timers and signals are served by other threads. (One current-thread runtime per core, with a shared listener
-//! or with SO_REUSEPORT, was measured against it and was no better: docs/performance.md.)
+//! The threads that carry flows: one per core, each with a runtime of its own, all accepting from the same sockets. A
+//! flow stays on the thread that accepted it, so that its bytes, timers and wake-ups never cross cores. However busy they
+//! are, the control socket, timers and signals are served by other threads. (A work-stealing runtime and SO_REUSEPORT
+//! were measured beside it: docs/performance.md.)
 
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
 use crate::ingress::{self, Door};
 
 /// The running threads.
-pub(super) struct Workers(Runtime);
+pub(super) struct Workers {
+    handles: Vec<Handle>,
+    threads: Vec<JoinHandle<()>>,
+    stop: CancellationToken,
+}
 
 impl Workers {
     /// One thread per core.
     pub(super) fn start() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let runtime =
-            Builder::new_multi_thread().worker_threads(cores).thread_name("flows").enable_all().build()?;
-        Ok(Self(runtime))
+        let mut workers = Self { handles: Vec::new(), threads: Vec::new(), stop: CancellationToken::new() };
+        for number in 0..cores {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            workers.handles.push(runtime.handle().clone());
+            let stop = workers.stop.clone();
+            let thread = thread::Builder::new().name(format!("flows-{number}"));
+            workers.threads.push(thread.spawn(move || runtime.block_on(stop.cancelled()))?);
+        }
+        Ok(workers)
     }
 
-    /// Accepts from this listener until the gate stops.
+    /// Has every thread accept from this listener.
     pub(super) fn serve(&self, gate: &Arc<Gate>, listener: TcpListener, door: Door) -> io::Result<()> {
-        let _inside = self.0.enter();
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        self.0.spawn(ingress::serve(Arc::clone(gate), listener, door));
+        for handle in &self.handles {
+            let _inside = handle.enter();
+            let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+            handle.spawn(ingress::serve(Arc::clone(gate), listener, door));
+        }
         Ok(())
     }
 
     /// Ends the threads; what still ran on them is dropped.
     pub(super) fn stop(self) {
-        self.0.shutdown_background();
+        self.stop.cancel();
+        for thread in self.threads {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
     }
 }
