@@ -78,7 +78,9 @@ mod tests {
         for good in ["network.connect", "user-data.read", "a.b2"] {
             assert_eq!(good.parse::<Action>().unwrap().as_str(), good);
         }
-        for bad in ["", "network", "network.", ".connect", "a.b.c", "Network.connect", "a b.c", "-a.b", "a.b-"] {
+        for bad in
+            ["", "network", "network.", ".connect", "a.b.c", "Network.connect", "a b.c", "-a.b", "a.b-"]
+        {
             assert!(bad.parse::<Action>().is_err(), "{bad}");
         }
     }

@@ -86,14 +86,16 @@ mod tests {
             assert_eq!(DomainName::from_ascii(good).unwrap().as_str(), good);
         }
         let long = format!("{}.org", "a".repeat(64));
-        for bad in ["", ".", "example.org.", "Example.org", "a..b", "-a.org", "a-.org", "a b", long.as_str()] {
+        for bad in ["", ".", "example.org.", "Example.org", "a..b", "-a.org", "a-.org", "a b", long.as_str()]
+        {
             assert!(DomainName::from_ascii(bad).is_none(), "{bad}");
         }
     }
 
     #[test]
     fn endpoints_put_ipv6_in_brackets() {
-        let shown = |address: &str| Endpoint { host: Host::Address(address.parse().unwrap()), port: 443 }.to_string();
+        let shown =
+            |address: &str| Endpoint { host: Host::Address(address.parse().unwrap()), port: 443 }.to_string();
         assert_eq!(shown("192.0.2.1"), "192.0.2.1:443");
         assert_eq!(shown("2001:db8::1"), "[2001:db8::1]:443");
     }

@@ -22,7 +22,8 @@ impl BitRate {
     }
 }
 
-const UNITS: [(&str, u64); 4] = [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000), ("bit/s", 1)];
+const UNITS: [(&str, u64); 4] =
+    [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1_000), ("bit/s", 1)];
 
 impl FromStr for BitRate {
     type Err = BitRateError;
@@ -88,7 +89,9 @@ mod tests {
         assert_eq!(rate("1.5 Mbit/s"), Some(1_500_000));
         assert_eq!(rate("64 kbit/s"), Some(64_000));
         assert_eq!(rate("1000 Gbit/s"), Some(BitRate::MAX));
-        for bad in ["10", "10Mbit/s", "0 bit/s", "-1 bit/s", "1.5 bit/s", "1001 Gbit/s", "x kbit/s", "1. kbit/s"] {
+        for bad in
+            ["10", "10Mbit/s", "0 bit/s", "-1 bit/s", "1.5 bit/s", "1001 Gbit/s", "x kbit/s", "1. kbit/s"]
+        {
             assert_eq!(rate(bad), None, "{bad}");
         }
     }

@@ -1,6 +1,10 @@
 //! docs/reasons.md is made from the list in `reason.rs`; here it is kept true. `UPDATE_DOCS=1 cargo test -p mexe-model`
 //! writes it anew.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that reads a file of the repository")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that reads a file of the repository"
+)]
 
 use mexe_model::Reason;
 
