@@ -137,7 +137,7 @@ pub async fn revoke_all_of_app(gate: &Arc<Gate>, app: &AppId) -> Result<Vec<Gran
 }
 
 async fn write_revoked(
-    gate: &Gate,
+    gate: &Arc<Gate>,
     ids: Vec<GrantId>,
     app: Option<AppId>,
     cut: usize,
@@ -149,8 +149,36 @@ async fn write_revoked(
         detail: Some(json!({ "grants": ids, "flows_cut": cut })),
         ..Record::change(clock::wall(), "grant.revoke")
     };
-    gate.journal.change(Change::RevokeGrants(ids), record).await.map_err(unavailable)?;
-    Ok(())
+    let change = Change::RevokeGrants(ids);
+    match gate.journal.change(change.clone(), record.clone()).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tokio::spawn(write_at_last(Arc::clone(gate), change, record));
+            let detail = format!(
+                "{error}; the permission is gone all the same, and that is written down when it can be"
+            );
+            Err(Refused::about(Reason::JournalUnavailable, detail))
+        }
+    }
+}
+
+/// How long after a failure a revoke is written down again.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
+
+/// What was taken back must not be there again after a restart because the disk was full when it happened.
+async fn write_at_last(gate: Arc<Gate>, change: Change, record: Record) {
+    loop {
+        tokio::select! {
+            () = gate.stopped() => break,
+            () = tokio::time::sleep(WRITE_AGAIN) => {}
+        }
+        if gate.journal.change(change.clone(), record.clone()).await.is_ok() {
+            return;
+        }
+    }
+    if let Err(error) = gate.journal.change(change, record).await {
+        tracing::error!(%error, "a revoke could not be written down: the next start brings the permission back");
+    }
 }
 
 /// An expired grant stays known for this long, so that a refusal can say that it expired rather than that there is none.
