@@ -3,7 +3,7 @@
 //! here, and then nothing was changed that the next start would miss.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -64,7 +64,7 @@ pub(crate) fn open(state_dir: &Path, options: Options) -> Result<(Arc<Shared>, L
         sealer.renew(fresh(&key_file, slot).map_err(JournalError::io("write the seal key", &key_path))?);
     }
 
-    let wal_meta = std::fs::metadata(&wal).map_err(JournalError::io("look at the write-ahead log", &wal))?;
+    let wal_file = std::fs::File::open(&wal).map_err(JournalError::io("open the write-ahead log", &wal))?;
     let shared = Arc::new(Shared::new(path.clone(), next_grant, store.committed()));
     let (sync_desk, keeper_desk) = (Arc::new(SyncDesk::default()), Arc::new(KeeperDesk::default()));
     keeper_desk.set_busy(pruning);
@@ -79,8 +79,8 @@ pub(crate) fn open(state_dir: &Path, options: Options) -> Result<(Arc<Shared>, L
         shared: Arc::clone(&shared),
         desk: Arc::clone(&sync_desk),
         key_file,
-        wal_id: (wal_meta.dev(), wal_meta.ino()),
-        wal,
+        wal: wal_file,
+        wal_path: wal,
     };
     let helpers = vec![
         spawn("mexe-journal-sync", &path, move || syncer.run())?,

@@ -74,9 +74,10 @@ pub(crate) struct Syncer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) desk: Arc<SyncDesk>,
     pub(crate) key_file: KeyFile,
-    pub(crate) wal: PathBuf,
-    /// Device and inode of the log; another file under its name holds nothing of ours.
-    pub(crate) wal_id: (u64, u64),
+    /// The log, open for good: a sync must not fail for want of a descriptor, since that would be final.
+    pub(crate) wal: File,
+    /// Where it is; another file under its name holds nothing of ours.
+    pub(crate) wal_path: PathBuf,
 }
 
 impl Syncer {
@@ -124,12 +125,11 @@ impl Syncer {
 
     fn sync(&self) -> Result<(), Arc<str>> {
         let attempt = || {
-            let wal = File::open(&self.wal)?;
-            let meta = wal.metadata()?;
-            if (meta.dev(), meta.ino()) != self.wal_id {
+            let (ours, there) = (self.wal.metadata()?, std::fs::metadata(&self.wal_path)?);
+            if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
                 return Err(std::io::Error::other("another file is in its place"));
             }
-            rustix::fs::fdatasync(&wal).map_err(std::io::Error::from)
+            rustix::fs::fdatasync(&self.wal).map_err(std::io::Error::from)
         };
         let told =
             |fault| format!("the write-ahead log cannot be synced: {fault}; check the disk and restart");
