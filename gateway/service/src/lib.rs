@@ -23,6 +23,7 @@ pub mod refused;
 pub mod running;
 pub mod runs;
 pub mod serve;
+pub mod strangers;
 pub mod surroundings;
 pub mod trust;
 pub mod upstream;

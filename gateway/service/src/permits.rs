@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mexe_model::Reason;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::runs::Run;
+use crate::strangers::{Stranger, Strangers};
 
 /// Files that are not connections: journal, listeners, control connections, packages, the relay's pipes.
 const OTHER_FILES: usize = 512;
@@ -20,7 +20,7 @@ pub struct Permits {
     most: usize,
     most_of_an_app: usize,
     most_of_a_run: AtomicUsize,
-    strangers: Arc<Semaphore>,
+    strangers: Strangers,
 }
 
 impl Permits {
@@ -36,7 +36,7 @@ impl Permits {
             // The twentieth that no single app can take.
             most_of_an_app: most - most / 20,
             most_of_a_run: AtomicUsize::new(of_a_run),
-            strangers: Arc::new(Semaphore::new(strangers)),
+            strangers: Strangers::new(strangers),
         }
     }
 
@@ -55,10 +55,9 @@ impl Permits {
         self.most_of_a_run.store(most, Ordering::Relaxed);
     }
 
-    /// A place for a connection that has not said who it is. Waits for one: taken before accepting, so that the rest
-    /// wait in the kernel's queue.
-    pub async fn stranger(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.strangers).acquire_owned().await.ok()
+    /// A place for a connection that has not said who it is. Waits for one.
+    pub async fn stranger(&self) -> Option<Stranger> {
+        self.strangers.admit().await
     }
 
     /// A place for one flow of `run`.

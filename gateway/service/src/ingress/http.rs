@@ -14,7 +14,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use mexe_model::Reason;
 use mexe_wire::{basic, proxy_status};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::client::SharedStream;
@@ -25,6 +24,7 @@ use crate::gate::Gate;
 use crate::observe::metrics::Ingress;
 use crate::permits::Place;
 use crate::runs::Run;
+use crate::strangers::Stranger;
 
 /// The body of an answer: ours, or the origin's on its way through.
 pub(super) type AnswerBody = BoxBody<Bytes, hyper::Error>;
@@ -45,13 +45,14 @@ pub(super) struct Connection {
 }
 
 enum Standing {
-    Stranger(#[expect(dead_code, reason = "held for what dropping it gives back")] OwnedSemaphorePermit),
+    Stranger(#[expect(dead_code, reason = "held for what dropping it gives back")] Stranger),
     Placed(Place),
     Tunnel,
 }
 
 /// Serves one connection.
-pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: OwnedSemaphorePermit) {
+pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: Stranger) {
+    let leave = permit.leave();
     let client = SharedStream::new(client);
     let connection = Arc::new(Connection {
         client: Mutex::new(Some(client.clone())),
@@ -82,10 +83,16 @@ pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: OwnedSemap
                 return;
             }
             ended = serving.as_mut() => {
-                if let Err(error) = ended && error.is_parse() {
-                    gate.metrics.refused(Ingress::HttpForward, Reason::RequestMalformed);
-                }
-                return;
+                let reason = match ended {
+                    Err(error) if error.is_parse() => Reason::RequestMalformed,
+                    // Of somebody who is known already, it is only the end of a connection that was kept alive.
+                    Err(error) if error.is_timeout() && connection.is_stranger() => Reason::HandshakeTimeout,
+                    _ => return,
+                };
+                return turn_away(&gate, Ingress::HttpForward, None, reason).await;
+            }
+            () = leave.cancelled() => {
+                return turn_away(&gate, Ingress::HttpForward, None, Reason::LimitConnections).await;
             }
             () = gate.stopped(), if !stopping => {
                 stopping = true;
@@ -126,6 +133,10 @@ impl Connection {
         if let Some(client) = &*self.client.lock().unwrap_or_else(PoisonError::into_inner) {
             client.reset_on_close();
         }
+    }
+
+    fn is_stranger(&self) -> bool {
+        matches!(&*self.standing.lock().unwrap_or_else(PoisonError::into_inner), Standing::Stranger(_))
     }
 
     /// Counts the connection as the run's instead of a stranger's. A tunnel gets the place; for forward requests the

@@ -1,5 +1,5 @@
-//! The doors: listeners that accept, learn who is there, and hand a request to [`crate::flow`]. A permit comes before the
-//! accept, so that a flood waits in the kernel's queue and not in our memory.
+//! The doors: listeners that accept, learn who is there, and hand a request to [`crate::flow`]. Each listener holds one
+//! connection that waits for a permit, so that a flood waits in the kernel's queue and not in our memory.
 
 pub mod client;
 mod forward;
@@ -35,16 +35,17 @@ pub enum Door {
 /// Accepts until the gate stops.
 pub async fn serve(gate: Arc<Gate>, listener: TcpListener, door: Door) {
     loop {
-        let permit = tokio::select! {
-            permit = gate.permits.stranger() => permit,
-            () = gate.stopped() => return,
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = gate.stopped() => return,
         };
-        match (accepted, permit) {
-            (Ok((stream, _)), Some(permit)) => {
+        match accepted {
+            Ok((stream, _)) => {
+                let permit = tokio::select! {
+                    permit = gate.permits.stranger() => permit,
+                    () = gate.stopped() => return,
+                };
+                let Some(permit) = permit else { return };
                 // Small writes are answers that somebody waits for.
                 let _ = stream.set_nodelay(true);
                 let shared = Arc::clone(&gate);
@@ -53,9 +54,8 @@ pub async fn serve(gate: Arc<Gate>, listener: TcpListener, door: Door) {
                     Door::Socks5 => gate.spawn(socks::serve(shared, stream, permit)),
                 }
             }
-            (Ok(_), None) => return,
-            (Err(error), _) if is_the_clients(&error) => {}
-            (Err(error), _) => {
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
                 tracing::warn!(%error, "no further connection can be accepted now; waiting");
                 tokio::time::sleep(BACK_OFF).await;
             }

@@ -8,7 +8,6 @@ use mexe_model::Reason;
 use mexe_wire::socks5::{self, Command, Parser, ReplyCode, Request, Step, credentials_answer, reply_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::client::close_gently;
@@ -19,11 +18,12 @@ use crate::gate::Gate;
 use crate::observe::metrics::Ingress;
 use crate::permits::Place;
 use crate::runs::Run;
+use crate::strangers::Stranger;
 
 const DOOR: Ingress = Ingress::Socks5;
 
 /// Serves one connection.
-pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: OwnedSemaphorePermit) {
+pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: Stranger) {
     // Boxed: what the handshake needs is given back before the long part begins.
     if let Some((flow, client, early)) = Box::pin(handshake(&gate, client, permit)).await {
         drop(gate);
@@ -34,11 +34,21 @@ pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: OwnedSemap
 async fn handshake(
     gate: &Arc<Gate>,
     mut client: TcpStream,
-    permit: OwnedSemaphorePermit,
+    permit: Stranger,
 ) -> Option<(Flow, TcpStream, Bytes)> {
     let mut input = BytesMut::with_capacity(1024);
     let patience = gate.config().limits.handshake;
-    let asking = timeout(patience, ask(gate, &mut client, &mut input, permit)).await;
+    let leave = permit.leave();
+    // Kept until a place of a run's own takes over, or until whoever was turned away has its answer.
+    let mut permit = Some(permit);
+    let asking = tokio::select! {
+        biased;
+        asking = timeout(patience, ask(gate, &mut client, &mut input, &mut permit)) => asking,
+        () = leave.cancelled() => {
+            turn_away(gate, DOOR, None, Reason::LimitConnections).await;
+            return None;
+        }
+    };
     let (run, place, request) = match asking {
         Ok(Ok(asked)) => asked,
         Ok(Err(Away::Gone)) => return None,
@@ -95,10 +105,9 @@ async fn ask(
     gate: &Gate,
     client: &mut TcpStream,
     input: &mut BytesMut,
-    permit: OwnedSemaphorePermit,
+    permit: &mut Option<Stranger>,
 ) -> Result<Asking, Away> {
     let mut parser = Parser::new();
-    let mut permit = Some(permit);
     let mut who = None;
     loop {
         let step = parser
