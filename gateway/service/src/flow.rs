@@ -185,7 +185,10 @@ fn quality(gate: &Gate, asked: &Asked) -> Quality {
 
 async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow, Refused> {
     let Agreed { place, ticket, addresses, quality, mut lease } = agreed;
-    write_permit(gate, &asked, &ticket, &quality, &addresses).await.map_err(crate::grants::unavailable)?;
+    if let Err(error) = write_permit(gate, &asked, &ticket, &quality, &addresses).await {
+        gate.metrics.decided(asked.run.trust, "network", false, Some(Reason::JournalUnavailable));
+        return Err(crate::grants::unavailable(error));
+    }
     gate.metrics.decided(asked.run.trust, "network", true, None);
     let marking = Marking::from(quality.profile.class);
     let connected = tokio::select! {

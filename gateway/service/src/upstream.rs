@@ -161,6 +161,11 @@ fn interleave(candidates: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 fn reason_of(error: &io::Error) -> Reason {
+    use rustix::io::Errno;
+    // No descriptor left for it: that is about the gate and not about the destination.
+    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
+        return Reason::LimitConnections;
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Reason::UpstreamRefused,
         io::ErrorKind::TimedOut => Reason::UpstreamTimeout,
