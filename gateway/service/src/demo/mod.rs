@@ -104,10 +104,6 @@ pub fn run(options: &Options) -> Result<bool, DemoError> {
 }
 
 async fn start(world: &World, ports: Ports) -> Result<Serving, DemoError> {
-    let origin_address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.origin));
-    let listener = tokio::net::TcpListener::bind(origin_address)
-        .await
-        .map_err(|source| DemoError::Origin { address: origin_address, source })?;
     let listen = |port: u16| format!("127.0.0.1:{port}");
     let flags = Overrides::state_dir(Some(world.state_dir()))
         .set("listen.socks", listen(ports.socks))
@@ -116,7 +112,12 @@ async fn start(world: &World, ports: Ports) -> Result<Serving, DemoError> {
         .set("listen.metrics", listen(ports.metrics))
         .set("trust.roots", world.roots().display().to_string());
     let loaded = config::load(config::Options::of_process(None, flags, Mode::Demo))?;
+    // The gate first: when another demo holds the folder, it says who.
     let serving = serve::start(loaded).await?;
+    let origin_address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.origin));
+    let listener = tokio::net::TcpListener::bind(origin_address)
+        .await
+        .map_err(|source| DemoError::Origin { address: origin_address, source })?;
     tokio::spawn(origin::serve(listener));
     Ok(serving)
 }
