@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use mexe_model::{AppId, Reason};
 use serde::Deserialize;
 
+use super::extract::Asked;
 use super::problem::Problem;
 use super::{Items, items};
 use crate::apps::{self, App};
@@ -27,7 +28,7 @@ pub(super) struct InstallQuery {
 /// The body is the package itself, streamed to disk, up to `limits.package`.
 pub(super) async fn install(
     State(gate): State<Arc<Gate>>,
-    Query(query): Query<InstallQuery>,
+    Asked(query): Asked<InstallQuery>,
     body: Body,
 ) -> Result<Response, Problem> {
     let package = receive(&gate, body).await?;

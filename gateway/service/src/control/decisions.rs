@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use mexe_model::{Host, Reason, RunId, Trust};
 use mexe_policy::{Explanation, Facts, RunFacts, Target, explain, parse_host};
@@ -11,6 +10,7 @@ use mexe_wire::RawHost;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::extract::Whole;
 use super::problem::Problem;
 use super::role::Caller;
 use super::{apps, read_json};
@@ -39,7 +39,7 @@ struct Question {
 pub(super) async fn decide(
     State(gate): State<Arc<Gate>>,
     Extension(caller): Extension<Caller>,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Json<Value>, Problem> {
     let question: Question = read_json(&body)?;
     let run = asked_run(&gate, &caller, &question)?;

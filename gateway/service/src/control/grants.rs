@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use mexe_model::{GrantId, Permission};
 use serde::Deserialize;
 
+use super::extract::{Asked, Whole};
 use super::problem::Problem;
 use super::{Items, apps, items, read_json};
 use crate::gate::Gate;
@@ -26,7 +26,7 @@ struct GiveBody {
     duration: Option<String>,
 }
 
-pub(super) async fn give(State(gate): State<Arc<Gate>>, body: Bytes) -> Result<Response, Problem> {
+pub(super) async fn give(State(gate): State<Arc<Gate>>, Whole(body): Whole) -> Result<Response, Problem> {
     let body: GiveBody = read_json(&body)?;
     let app = apps::find(&gate, &body.app)?;
     let duration = match &body.duration {
@@ -54,7 +54,7 @@ pub(super) struct OfApp {
 
 pub(super) async fn list(
     State(gate): State<Arc<Gate>>,
-    Query(query): Query<OfApp>,
+    Asked(query): Asked<OfApp>,
 ) -> Result<Json<Items<serde_json::Value>>, Problem> {
     let app = match &query.app {
         Some(id) => Some(apps::find(&gate, id)?.id.clone()),
@@ -74,7 +74,7 @@ pub(super) async fn revoke(
 
 pub(super) async fn revoke_all_of_app(
     State(gate): State<Arc<Gate>>,
-    Query(query): Query<OfApp>,
+    Asked(query): Asked<OfApp>,
 ) -> Result<Json<Items<GrantId>>, Problem> {
     let id = query.app.ok_or_else(|| Problem::malformed("say which app: DELETE /v1/grants?app=ID"))?;
     let app = apps::find(&gate, &id)?;

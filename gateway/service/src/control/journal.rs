@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use mexe_journal::{Filter, Row};
 use mexe_model::{Reason, WallTime};
 use serde::Deserialize;
 
+use super::extract::Asked;
 use super::problem::Problem;
 use super::{Items, items};
 use crate::gate::Gate;
@@ -29,7 +30,7 @@ pub(super) struct JournalQuery {
 
 pub(super) async fn list(
     State(gate): State<Arc<Gate>>,
-    Query(query): Query<JournalQuery>,
+    Asked(query): Asked<JournalQuery>,
 ) -> Result<Json<Items<Row>>, Problem> {
     let filter = Filter {
         app: parsed(query.app.as_deref(), "app")?,

@@ -3,6 +3,7 @@
 
 mod apps;
 mod decisions;
+mod extract;
 mod grants;
 mod journal;
 pub mod listen;
@@ -45,6 +46,9 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/roots", get(state::roots))
         .route("/v1/journal", get(journal::list))
         .fallback(|| async { Problem::new(Reason::NotFound, "there is no such route; see /v1/openapi.json") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(Reason::NotFound, "this route has no such method; see /v1/openapi.json")
+        })
         .layer(DefaultBodyLimit::max(body))
         .layer(middleware::from_fn(listen::only_admitted))
         .with_state(gate)
