@@ -38,6 +38,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
             .help("turn listen.socks or listen.http on")
             .into());
     }
+    // What outlives its parent below this process stays below it, and so is told from the user's own programs at the
+    // control socket for as long as the run lives. It holds over exec; a failure leaves those alone that do outlive.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let mut command = Command::new(program);
     command.args(arguments).envs(proxies).env_remove("NO_PROXY").env_remove("no_proxy");
     // Comes back only when it failed; the run then ends with this process.
