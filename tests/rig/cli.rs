@@ -35,18 +35,10 @@ impl Output {
     /// # Panics
     /// When it cannot be started.
     pub fn of(command: &mut Command) -> Self {
-        use std::os::unix::process::ExitStatusExt;
-        let output = command
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|error| panic!("cannot run `{}`: {error}", command.get_program().display()));
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        Self {
-            code: output.status.code().or_else(|| output.status.signal().map(|signal| -signal)).unwrap_or(-1),
-            json: serde_json::from_str(&stdout).unwrap_or_default(),
-            stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        let output = command.stdin(Stdio::null()).output();
+        output
+            .unwrap_or_else(|error| panic!("cannot run `{}`: {error}", command.get_program().display()))
+            .into()
     }
 
     /// The output itself, for chaining, when it ended with that code.
@@ -78,5 +70,18 @@ impl Output {
     pub fn lines(&self) -> Vec<Value> {
         let line = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
         self.stdout.lines().map(line).collect()
+    }
+}
+
+impl From<std::process::Output> for Output {
+    fn from(output: std::process::Output) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        Self {
+            code: output.status.code().or_else(|| output.status.signal().map(|signal| -signal)).unwrap_or(-1),
+            json: serde_json::from_str(&stdout).unwrap_or_default(),
+            stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }

@@ -14,19 +14,27 @@
 //! started as `mexegate serve` and spoken to through its command line, proxies, API and `/proc`.
 
 pub mod binary;
+pub mod bulk;
 pub mod cli;
+pub mod control;
 pub mod curl;
+pub mod exact;
 pub mod gate;
 pub mod metrics;
 pub mod origin;
 pub mod packages;
 pub mod ports;
 pub mod proc;
+pub mod program;
+pub mod random;
+pub mod raw;
 pub mod resolver;
+pub mod times;
 pub mod wait;
 pub mod world;
 
 pub use cli::Output;
+pub use control::Control;
 pub use curl::Reply;
 pub use gate::{Builder, Rig, Run};
 pub use origin::Origin;

@@ -53,6 +53,7 @@ pub fn inside(test: &str) -> Option<World> {
     let output = Output::of(&mut command);
     let passed = output.code == 0 && output.stdout.contains("1 passed");
     assert!(passed, "inside its own network `{test}` failed:\n{}\n{}", output.stdout, output.stderr);
+    print!("{}", output.stdout);
     None
 }
 
