@@ -209,8 +209,8 @@ fn a_database_that_breaks_under_a_running_gate_closes_it() {
             fs::remove_file(rig.state_dir().join(name)).unwrap();
         }
     };
-    let breaks: [(&str, &dyn Fn(&Rig)); 2] = [("overwritten", &scribble), ("removed", &unlink)];
-    for (what, act) in breaks {
+    type Break = fn(&Rig);
+    for (what, act) in [("overwritten", scribble as Break), ("removed", unlink as Break)] {
         let rig = Rig::start();
         let mut scene = Scene::set(&rig);
         assert_eq!(scene.get(&rig).status, 200, "{what}");
