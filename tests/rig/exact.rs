@@ -171,7 +171,7 @@ pub fn ask(rig: &Rig, way: Way, who: &Credentials, host: &str, port: u16) -> Str
             match socks(rig.ports().socks, who, host, port) {
                 Ok(stream) => hello(Http { stream: BufReader::new(stream) }, host),
                 Err(0xff) => "not authenticated".to_owned(),
-                Err(_) => journalled_after(rig, seen, who, host),
+                Err(_) => journalled_after(rig, seen, who, host, port),
             }
         }
     }
@@ -245,12 +245,37 @@ fn page_or_reason(answer: &Answer) -> String {
     }
 }
 
-/// The reason that was written down for this app after that record: of a refusal, or of a flow that never came about.
+/// The reason that was written down for this request, which came after that record: of a refusal, or of a flow that
+/// never came about. A refusal is in the journal before the answer, or it was counted to an equal one of the last second.
 #[track_caller]
-fn journalled_after(rig: &Rig, seen: u64, who: &Credentials, host: &str) -> String {
+fn journalled_after(rig: &Rig, seen: u64, who: &Credentials, host: &str, port: u16) -> String {
+    let target = match host.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, port).to_string(),
+        Err(_) => format!("{}:{port}", host.to_ascii_lowercase().trim_end_matches('.')),
+    };
     crate::wait::until(&format!("a record of the refusal of `{host}`"), || {
-        let records = rig.journal(["--app", &who.app, "--limit", "5"]);
-        let mut new = records.iter().rev().filter(|record| record["seq"].as_u64() > Some(seen));
-        new.find_map(|record| record["reason"].as_str().map(str::to_owned))
+        let records = rig.journal(["--app", &who.app, "--limit", "60"]);
+        let own = |record: &&Value| {
+            record["ingress"] == "socks5"
+                && (record["target"] == target.as_str() || record["target"].is_null())
+        };
+        let (new, old): (Vec<_>, Vec<_>) =
+            records.iter().filter(own).partition(|record| record["seq"].as_u64() > Some(seen));
+        let is_count = |record: &Value| !record["detail"]["counted"].is_null();
+        let reason = |record: &Value| record["reason"].as_str().map(str::to_owned);
+        if let Some(found) = new.iter().filter(|record| !is_count(record)).find_map(|record| reason(record)) {
+            return Some(found);
+        }
+        if new.iter().any(|record| record["decision"] == "allow") {
+            // The end of the flow is still to come.
+            return None;
+        }
+        let mut equal: Vec<_> = old.iter().filter_map(|record| reason(record)).collect();
+        equal.sort_unstable();
+        equal.dedup();
+        match equal.as_slice() {
+            [only] => Some(only.clone()),
+            _ => new.iter().find_map(|record| reason(record)),
+        }
     })
 }
