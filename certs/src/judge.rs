@@ -3,40 +3,46 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use mexe_model::{Reason, WallTime};
+use mexe_model::{Groups, Reason, WallTime};
 
 use crate::algorithm::{Digest, sha256};
 use crate::container::Container;
+use crate::evidence::Evidence;
 use crate::jar::{self, Signer, Whole};
 use crate::limits::Limits;
 use crate::path::{self, Path};
 use crate::root_store::TrustStore;
-use crate::verdict::{Quoted, Refusal, SignerFacts, TrustVerdict, Untrusted, Verification, Voucher};
+use crate::verdict::{
+    Quoted, Refusal, Revocation, SignerFacts, TrustVerdict, Untrusted, Verification, Voucher,
+};
 
-/// Judges the package of `size` bytes in `reader` against the roots of `store`, at the time `at`.
+/// Judges the package of `size` bytes in `reader`, with what came along with it, against the roots of `store`, at the time `at`.
 ///
 /// The whole package is read. Nothing is remembered: the same bytes, store and time give the same answer.
 ///
 /// ```
 /// use std::io::Cursor;
-/// use mexe_certs::{Limits, TrustVerdict, root_store::TrustStore, verify};
+/// use mexe_certs::{Evidence, Limits, TrustVerdict, root_store::TrustStore, verify};
 /// use mexe_model::{Reason, WallTime};
 ///
 /// let bytes = b"no archive at all".to_vec();
 /// let size = bytes.len() as u64;
 /// let store = TrustStore::builder().build();
-/// let judged = verify(Cursor::new(bytes), size, &store, WallTime::from_secs(1_795_489_491), &Limits::default());
+/// let at = WallTime::from_secs(1_795_489_491);
+/// let judged = verify(Cursor::new(bytes), size, Evidence::Inside, &store, at, &Limits::default());
 /// assert_eq!(judged.verdict.reason(), Some(Reason::ContainerMalformed));
 /// ```
 pub fn verify<R: Read + Seek>(
     mut reader: R,
     size: u64,
+    evidence: Evidence<'_>,
     store: &TrustStore,
     at: WallTime,
     limits: &Limits,
 ) -> Verification {
     let refused =
         |digest, refusal| Verification { verdict: TrustVerdict::Refused(refusal), package: None, digest };
+    let _ = evidence;
     let digest = match digest(&mut reader, size, limits) {
         Ok(digest) => digest,
         Err(refusal) => return refused([0; 32], refusal),
@@ -135,7 +141,16 @@ fn judge(signers: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVe
     match (domain, root, expires) {
         (Some(domain), Some(root), Some(expires)) => {
             let signers = vouching.iter().map(|(signer, path)| facts(signer, path)).collect();
-            Ok(TrustVerdict::Verified(Voucher { domain, root, signers, expires }))
+            Ok(TrustVerdict::Verified(Voucher {
+                domain,
+                root,
+                signers,
+                expires,
+                groups: Groups::ALL,
+                legacy: false,
+                revocation: Revocation::NotCovered,
+                stamped_at: None,
+            }))
         }
         // No signer without a path comes this far.
         _ => Err(Refusal::new(Reason::SignatureMalformed, "the package has no signer")),

@@ -13,6 +13,7 @@ mod certificate;
 mod chain;
 mod cms;
 mod container;
+mod evidence;
 mod jar;
 mod judge;
 mod key;
@@ -21,11 +22,16 @@ mod manifest;
 mod package;
 mod path;
 pub mod root_store;
+mod rules;
 mod verdict;
 pub mod version;
 
+pub use evidence::{Evidence, Format};
 pub use judge::{read_entry, verify};
 pub use limits::Limits;
 pub use package::{PackageFacts, Runtime};
 pub use root_store::{Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
-pub use verdict::{CertificateFacts, Refusal, SignerFacts, TrustVerdict, Untrusted, Verification, Voucher};
+pub use rules::{Rules, Staleness};
+pub use verdict::{
+    CertificateFacts, Refusal, Revocation, SignerFacts, TrustVerdict, Untrusted, Verification, Voucher,
+};

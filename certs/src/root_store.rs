@@ -10,6 +10,7 @@ use mexe_model::{RootId, SecurityDomain, WallTime};
 
 use crate::algorithm::sha256;
 use crate::certificate::Certificate;
+use crate::rules::Rules;
 use crate::verdict::Quoted;
 
 /// Where a root public key comes from, in the words of TS 31.102.
@@ -110,6 +111,7 @@ impl Root {
 #[derive(Debug, Clone, Default)]
 pub struct TrustStore {
     roots: Vec<Root>,
+    rules: Rules,
 }
 
 impl TrustStore {
@@ -121,6 +123,11 @@ impl TrustStore {
     /// All roots, in the order in which they were added; those outside their validity too.
     pub fn roots(&self) -> &[Root] {
         &self.roots
+    }
+
+    /// What the owner of the device decided about judging.
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// The root of that id. A key that has several certificates answers with the first.
@@ -135,6 +142,7 @@ pub struct TrustStoreBuilder {
     roots: Vec<Root>,
     /// Keys that two domains claim, with the file that claimed it first: off in both.
     claimed_twice: Vec<(RootId, String)>,
+    rules: Rules,
 }
 
 impl TrustStoreBuilder {
@@ -158,6 +166,11 @@ impl TrustStoreBuilder {
             }
             Err(fault) => vec![Err(problem(fault))],
         }
+    }
+
+    /// Judges by these rules from now on.
+    pub fn rules(&mut self, rules: Rules) {
+        self.rules = rules;
     }
 
     fn add_one(
@@ -194,7 +207,7 @@ impl TrustStoreBuilder {
 
     /// The store of all roots that may be one.
     pub fn build(self) -> TrustStore {
-        TrustStore { roots: self.roots }
+        TrustStore { roots: self.roots, rules: self.rules }
     }
 }
 

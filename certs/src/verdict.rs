@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use mexe_model::{Reason, RootId, SecurityDomain, WallTime};
+use mexe_model::{Groups, Reason, RootId, SecurityDomain, WallTime};
 
 use crate::package::PackageFacts;
 
@@ -40,6 +40,37 @@ pub struct Voucher {
     pub signers: Vec<SignerFacts>,
     /// The earliest end of validity in all chains, roots included.
     pub expires: WallTime,
+    /// The action groups that the certificates of all chains leave to the app.
+    pub groups: Groups,
+    /// Whether anything in it rests on an algorithm that only the legacy rules accept.
+    pub legacy: bool,
+    /// The weakest that is known about revocation in all chains.
+    pub revocation: Revocation,
+    /// When a timestamping authority of the domain saw the signatures: the earliest time that all of them vouch for.
+    /// Expiry was judged as of then.
+    pub stamped_at: Option<WallTime>,
+}
+
+/// What revocation lists said of a chain, from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Revocation {
+    /// A current list of every issuer was asked.
+    Checked,
+    /// Some issuer has no list on this device.
+    NotCovered,
+    /// A list that is out of date was asked, because the owner lets it count.
+    Stale,
+}
+
+impl Revocation {
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Checked => "checked",
+            Self::NotCovered => "not-covered",
+            Self::Stale => "stale",
+        }
+    }
 }
 
 /// One verified signer.

@@ -290,7 +290,16 @@ fn a_bomb_is_stopped_by_its_headers_and_a_lying_one_by_its_size() {
     let judged = |bytes: &[u8]| {
         let limits = Limits { inflated_entry: 1 << 20, ..Limits::default() };
         let store = TrustStore::builder().build();
-        mexe_certs::verify(Cursor::new(bytes), bytes.len() as u64, &store, AT, &limits).verdict.reason()
+        mexe_certs::verify(
+            Cursor::new(bytes),
+            bytes.len() as u64,
+            mexe_certs::Evidence::Inside,
+            &store,
+            AT,
+            &limits,
+        )
+        .verdict
+        .reason()
     };
     assert_eq!(judged(&zeros), Some(Reason::PackageTooLarge));
     let mut lying = zeros.clone();

@@ -11,7 +11,7 @@
 
 mod support;
 
-use mexe_certs::{Limits, RootKind, Runtime, TrustVerdict, Untrusted};
+use mexe_certs::{Evidence, Limits, RootKind, Runtime, TrustVerdict, Untrusted};
 use mexe_forge::demo::Demo;
 use mexe_forge::jar::{JarBuilder, SignOptions, pack};
 use mexe_forge::pki::{Authority, KeyKind, Shape};
@@ -414,8 +414,14 @@ fn a_size_that_is_not_the_packages_is_refused() {
     let world = World::new(RootKind::Operator);
     let package = sample().sign(&world.signer).unwrap();
     for size in [package.len() as u64 - 1, package.len() as u64 + 1] {
-        let judged =
-            mexe_certs::verify(std::io::Cursor::new(&package), size, &world.store, AT, &Limits::default());
+        let judged = mexe_certs::verify(
+            std::io::Cursor::new(&package),
+            size,
+            Evidence::Inside,
+            &world.store,
+            AT,
+            &Limits::default(),
+        );
         assert_eq!(judged.verdict.reason(), Some(Reason::ContainerMalformed));
     }
 }
@@ -435,7 +441,8 @@ fn limits_are_kept() {
         (Limits { signers: 0, ..sound }, Reason::SignatureMalformed),
     ] {
         let reader = std::io::Cursor::new(&package);
-        let judged = mexe_certs::verify(reader, package.len() as u64, &world.store, AT, &limits);
+        let judged =
+            mexe_certs::verify(reader, package.len() as u64, Evidence::Inside, &world.store, AT, &limits);
         assert_eq!(judged.verdict.reason(), Some(reason), "{limits:?}");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::io::Cursor;
 
-use mexe_certs::{Limits, RootKind, TrustStore, TrustVerdict, Verification};
+use mexe_certs::{Evidence, Limits, RootKind, TrustStore, TrustVerdict, Verification};
 use mexe_forge::jar::{JarBuilder, Part};
 use mexe_forge::pki::{Authority, Shape, Signer};
 use mexe_model::{Reason, SecurityDomain, WallTime};
@@ -37,7 +37,14 @@ pub fn judge(bytes: &[u8], store: &TrustStore) -> Verification {
 }
 
 pub fn judge_at(bytes: &[u8], store: &TrustStore, at: WallTime) -> Verification {
-    mexe_certs::verify(Cursor::new(bytes), bytes.len() as u64, store, at, &Limits::default())
+    mexe_certs::verify(
+        Cursor::new(bytes),
+        bytes.len() as u64,
+        Evidence::Inside,
+        store,
+        at,
+        &Limits::default(),
+    )
 }
 
 #[track_caller]

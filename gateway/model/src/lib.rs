@@ -4,6 +4,7 @@
 
 pub mod action;
 pub mod domain;
+pub mod group;
 pub mod host;
 pub mod id;
 pub mod permission;
@@ -13,6 +14,7 @@ pub mod time;
 
 pub use action::{Action, ActionError};
 pub use domain::{SecurityDomain, Trust};
+pub use group::{ActionGroup, Groups};
 pub use host::{DomainName, Endpoint, Host};
 pub use id::{AppId, FlowId, GrantId, IdError, RootId, RunId};
 pub use permission::Permission;

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Seek};
 
-use mexe_certs::{Limits, TrustVerdict, Untrusted, Verification};
+use mexe_certs::{Evidence, Limits, TrustVerdict, Untrusted, Verification};
 use mexe_model::{Reason, RootId, Trust, WallTime};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::trust::Trusted;
 
 /// Judges a package against the roots of this device.
 pub fn verify(reader: impl Read + Seek, size: u64, trusted: &Trusted, at: WallTime) -> Verification {
-    mexe_certs::verify(reader, size, &trusted.store, at, &Limits::default())
+    mexe_certs::verify(reader, size, Evidence::Inside, &trusted.store, at, &Limits::default())
 }
 
 /// The column that the verdict puts the package in.
