@@ -30,7 +30,7 @@ pub use evidence::{Evidence, Format};
 pub use judge::{read_entry, verify};
 pub use limits::Limits;
 pub use package::{PackageFacts, Runtime};
-pub use root_store::{Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
+pub use root_store::{Provenance, Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
 pub use rules::{Rules, Staleness};
 pub use verdict::{
     CertificateFacts, Refusal, Revocation, SignerFacts, TrustVerdict, Untrusted, Verification, Voucher,

@@ -50,11 +50,35 @@ impl RootKind {
     }
 }
 
+/// Where a root public key was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Provenance {
+    /// In the roots directory, put there by whoever made or set up the device.
+    #[default]
+    Device,
+    /// Added by the user while the gate ran.
+    User,
+    /// On the (U)SIM card.
+    Usim,
+}
+
+impl Provenance {
+    /// The stable name: `device`, `user`, `usim`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::User => "user",
+            Self::Usim => "usim",
+        }
+    }
+}
+
 /// One root public key with its certificate.
 #[derive(Debug, Clone)]
 pub struct Root {
     id: RootId,
     kind: RootKind,
+    provenance: Provenance,
     source: String,
     pub(crate) certificate: Certificate,
 }
@@ -70,9 +94,19 @@ impl Root {
         self.kind
     }
 
+    /// Where it was found.
+    pub fn provenance(&self) -> Provenance {
+        self.provenance
+    }
+
     /// The domain that it vouches for.
     pub fn domain(&self) -> SecurityDomain {
         self.kind.domain()
+    }
+
+    /// SHA-256 of the certificate: what a certificate configuration message enables it by.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        sha256(&self.certificate.der)
     }
 
     /// The subject (RFC 4514). May hold any characters.
@@ -111,6 +145,7 @@ impl Root {
 #[derive(Debug, Clone, Default)]
 pub struct TrustStore {
     roots: Vec<Root>,
+    off: Vec<Root>,
     rules: Rules,
 }
 
@@ -120,9 +155,22 @@ impl TrustStore {
         TrustStoreBuilder::default()
     }
 
-    /// All roots, in the order in which they were added; those outside their validity too.
+    /// All roots that may vouch, in the order in which they were added; those outside their validity too.
     pub fn roots(&self) -> &[Root] {
         &self.roots
+    }
+
+    /// Roots that were switched off: they are known, and vouch for nobody.
+    pub fn off(&self) -> &[Root] {
+        &self.off
+    }
+
+    /// Switches off every root that is not to vouch, those that were off before as well.
+    #[must_use]
+    pub fn switched(mut self, vouches: impl Fn(&Root) -> bool) -> Self {
+        let all = self.roots.drain(..).chain(self.off.drain(..));
+        (self.roots, self.off) = all.partition(vouches);
+        self
     }
 
     /// What the owner of the device decided about judging.
@@ -158,12 +206,25 @@ impl TrustStoreBuilder {
         bytes: &[u8],
         at: WallTime,
     ) -> Vec<Result<RootId, RootProblem>> {
+        self.add_from(Provenance::Device, kind, source, bytes, at)
+    }
+
+    /// As [`TrustStoreBuilder::add`], for roots that were found elsewhere than in the roots directory.
+    pub fn add_from(
+        &mut self,
+        provenance: Provenance,
+        kind: RootKind,
+        source: &str,
+        bytes: &[u8],
+        at: WallTime,
+    ) -> Vec<Result<RootId, RootProblem>> {
         let problem = |fault| RootProblem { source: source.to_owned(), fault };
         match certificates(bytes) {
             Ok(found) if found.is_empty() => vec![Err(problem(RootFault::NoCertificate))],
-            Ok(found) => {
-                found.iter().map(|der| self.add_one(kind, source, der, at).map_err(problem)).collect()
-            }
+            Ok(found) => found
+                .iter()
+                .map(|der| self.add_one(provenance, kind, source, der, at).map_err(problem))
+                .collect(),
             Err(fault) => vec![Err(problem(fault))],
         }
     }
@@ -175,6 +236,7 @@ impl TrustStoreBuilder {
 
     fn add_one(
         &mut self,
+        provenance: Provenance,
         kind: RootKind,
         source: &str,
         der: &[u8],
@@ -193,8 +255,17 @@ impl TrustStoreBuilder {
             return Err(RootFault::InTwoDomains { other });
         }
         let (not_before, not_after) = (certificate.not_before, certificate.not_after);
-        if !self.roots.iter().any(|root| root.certificate.der == certificate.der && root.kind == kind) {
-            self.roots.push(Root { id: id.clone(), kind, source: source.to_owned(), certificate });
+        let same = |root: &Root| {
+            root.certificate.der == certificate.der && (root.kind, root.provenance) == (kind, provenance)
+        };
+        if !self.roots.iter().any(same) {
+            self.roots.push(Root {
+                id: id.clone(),
+                kind,
+                provenance,
+                source: source.to_owned(),
+                certificate,
+            });
         }
         if at.as_secs() < not_before.as_secs() {
             return Err(RootFault::NotYetValid { not_before });
@@ -207,7 +278,7 @@ impl TrustStoreBuilder {
 
     /// The store of all roots that may be one.
     pub fn build(self) -> TrustStore {
-        TrustStore { roots: self.roots, rules: self.rules }
+        TrustStore { roots: self.roots, off: Vec::new(), rules: self.rules }
     }
 }
 

@@ -62,6 +62,7 @@ pub use journal::{DATABASE, Erasure, Health, Journal, Options};
 pub use query::{Filter, Row, query};
 pub use record::{Kind, Outcome, Record, UnknownWord, Word};
 pub use state::{
-    AppState, Change, Deadline, Head, Loaded, RootKind, RootState, StoredApp, StoredGrant, StoredRoot,
+    AppState, Change, Deadline, Head, Loaded, RootKind, RootState, StoredApp, StoredGrant, StoredList,
+    StoredRoot,
 };
 pub use verify::{VerifyReport, verify};

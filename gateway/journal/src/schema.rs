@@ -17,7 +17,7 @@ const APPLICATION_ID: i64 = 0x6d78_6774;
 pub(crate) const BUSY: Duration = Duration::from_secs(1);
 
 /// Each script leads from the schema of its place in the list to the next one. Only ever append.
-pub(crate) const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The schema that this build writes.
 pub(crate) fn latest() -> i64 {
@@ -177,9 +177,10 @@ mod tests {
             drop(conn);
             let conn = open(&path).unwrap();
             assert_eq!(version(&conn, &path).unwrap(), latest(), "from {older}");
-            for table in
-                ["apps", "counters", "erasures", "gaps", "grants", "identity", "records", "roots", "seals"]
-            {
+            for table in [
+                "apps", "counters", "erasures", "gaps", "grants", "identity", "lists", "records", "roots",
+                "seals", "trust",
+            ] {
                 let strict: i64 = conn
                     .query_row("SELECT strict FROM pragma_table_list WHERE name = ?1", [table], |row| {
                         row.get(0)

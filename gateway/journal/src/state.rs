@@ -119,6 +119,17 @@ pub struct StoredRoot {
     pub changed_at: WallTime,
 }
 
+/// A revocation list that was taken in while the gate ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredList {
+    /// Lower-case hexadecimal SHA-256 of its bytes.
+    pub id: String,
+    /// The list, DER.
+    pub der: Vec<u8>,
+    /// When it was taken in.
+    pub added_at: WallTime,
+}
+
 /// One change of what lasts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -133,10 +144,21 @@ pub enum Change {
     PutGrant(StoredGrant),
     /// Installs an app, or replaces what is known of it; its grants stay.
     PutApp(StoredApp),
+    /// Adds a revocation list; nothing happens when it is there.
+    PutList(StoredList),
+    /// Remembers something of the trust store under a name, as JSON, in place of what stood there.
+    PutTrust {
+        /// The name.
+        name: String,
+        /// What is remembered; JSON null forgets it.
+        value: serde_json::Value,
+    },
     /// Adds a root, or replaces what is known of it.
     PutRoot(StoredRoot),
     /// Removes an app and all its grants.
     RemoveApp(AppId),
+    /// Forgets a revocation list.
+    RemoveList(String),
     /// Forgets a root.
     RemoveRoot(RootId, RootKind),
     /// Takes grants back. Those that are gone already are passed over.
@@ -158,6 +180,10 @@ pub struct Loaded {
     pub grants: Vec<StoredGrant>,
     /// Every root that something is remembered of.
     pub roots: Vec<StoredRoot>,
+    /// What is remembered of the trust store, by name.
+    pub trust: Vec<(String, serde_json::Value)>,
+    /// Every revocation list that was taken in.
+    pub lists: Vec<StoredList>,
     /// The end of the hash chain.
     pub head: Head,
     /// Runs are numbered from here on; no earlier run has this number or a higher one.

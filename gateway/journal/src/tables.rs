@@ -5,7 +5,7 @@ use mexe_model::{AppId, GrantId, Instant, Reason, RunId, Trust, WallTime};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use crate::chain::{signed, unsigned};
-use crate::state::{AppState, Change, Deadline, StoredApp, StoredGrant, StoredRoot};
+use crate::state::{AppState, Change, Deadline, StoredApp, StoredGrant, StoredList, StoredRoot};
 
 /// Why a change was not applied.
 #[derive(Debug)]
@@ -36,9 +36,24 @@ pub(crate) fn apply(conn: &Connection, change: &Change) -> Result<(), NotApplied
         }
         Change::PutApp(app) => put_app(conn, app)?,
         Change::PutGrant(grant) => put_grant(conn, grant)?,
+        Change::PutList(list) => {
+            let sql = "INSERT OR IGNORE INTO lists (id, der, added_at) VALUES (?1, ?2, ?3)";
+            let values = params![list.id, list.der, signed(list.added_at.as_millis())];
+            conn.prepare_cached(sql)?.execute(values)?;
+        }
         Change::PutRoot(root) => put_root(conn, root)?,
+        Change::PutTrust { name, value: serde_json::Value::Null } => {
+            conn.prepare_cached("DELETE FROM trust WHERE name = ?1")?.execute([name])?;
+        }
+        Change::PutTrust { name, value } => {
+            let sql = "INSERT OR REPLACE INTO trust (name, value) VALUES (?1, ?2)";
+            conn.prepare_cached(sql)?.execute(params![name, value.to_string()])?;
+        }
         Change::RemoveApp(id) => {
             conn.prepare_cached("DELETE FROM apps WHERE id = ?1")?.execute([id.as_str()])?;
+        }
+        Change::RemoveList(id) => {
+            conn.prepare_cached("DELETE FROM lists WHERE id = ?1")?.execute([id])?;
         }
         Change::RemoveRoot(id, kind) => {
             let sql = "DELETE FROM roots WHERE id = ?1 AND kind = ?2";
@@ -211,6 +226,21 @@ pub(crate) fn roots(conn: &Connection) -> rusqlite::Result<Vec<StoredRoot>> {
         })
     };
     conn.prepare(sql)?.query_map([], read)?.collect()
+}
+
+/// What is remembered of the trust store, by name.
+pub(crate) fn remembered(conn: &Connection) -> rusqlite::Result<Vec<(String, serde_json::Value)>> {
+    let read = |row: &Row<'_>| Ok((row.get(0)?, word(row, 1, |text| serde_json::from_str(text).ok())?));
+    conn.prepare("SELECT name, value FROM trust ORDER BY name")?.query_map([], read)?.collect()
+}
+
+/// Every revocation list that was taken in.
+pub(crate) fn lists(conn: &Connection) -> rusqlite::Result<Vec<StoredList>> {
+    let read = |row: &Row<'_>| {
+        let added_at = WallTime::from_millis(unsigned(row.get(2)?));
+        Ok(StoredList { id: row.get(0)?, der: row.get(1)?, added_at })
+    };
+    conn.prepare("SELECT id, der, added_at FROM lists ORDER BY added_at, id")?.query_map([], read)?.collect()
 }
 
 fn trust(text: &str) -> Option<Trust> {

@@ -267,15 +267,10 @@ impl Gate {
             apps: self.apps.list().iter().map(|app| app.trust).collect(),
             runs: self.runs.list().iter().map(|run| run.trust).collect(),
             grants: self.policy().grants().map(|grant| grant.permission()).collect(),
-            roots: self.trusted().counted(clock::wall()),
+            roots: self.trusted().counted(),
             journal_backlog: health.backlog,
             journal_records: health.records_total,
         }
-    }
-
-    /// Every root, and every root file that could not be used, as the API shows them.
-    pub fn roots_shown(&self) -> Vec<serde_json::Value> {
-        self.trusted().shown(clock::wall())
     }
 
     /// The gate at a glance.
@@ -320,11 +315,15 @@ impl Changing<'_> {
         self.gate.grants_changed.notify_waiters();
     }
 
-    /// Replaces the configuration, profiles and roots at a reload.
-    pub fn reload(&self, config: Config, trusted: Trusted, profiles: ProfileSet) {
+    /// Puts another trust store in place; who changes it settles what that means for the apps.
+    pub fn trust(&self, trusted: Trusted) {
+        self.gate.trusted.store(Arc::new(trusted));
+    }
+
+    /// Replaces the configuration and profiles at a reload.
+    pub fn reload(&self, config: Config, profiles: ProfileSet) {
         self.gate.permits.set_most_of_a_run(as_usize(config.limits.connections_per_run));
         self.gate.config.store(Arc::new(config));
-        self.gate.trusted.store(Arc::new(trusted));
         self.gate.profiles.store(Arc::new(profiles));
     }
 

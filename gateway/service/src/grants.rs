@@ -166,7 +166,7 @@ async fn write_revoked(
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What was taken back must not be there again after a restart because the disk was full when it happened.
-async fn write_at_last(gate: Arc<Gate>, change: Change, record: Record) {
+pub async fn write_at_last(gate: Arc<Gate>, change: Change, record: Record) {
     loop {
         tokio::select! {
             () = gate.stopped() => break,

@@ -190,6 +190,13 @@ fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
 /// Ends a run: nobody authenticates as it any more, its session grants go, its flows are cut. `false` when it was over.
 pub async fn end(gate: &Arc<Gate>, id: RunId, reason: Reason) -> bool {
     let Some(run) = gate.runs.end(id) else { return false };
+    finish(gate, run, reason).await;
+    true
+}
+
+/// The rest of [`end`], for a run that nobody authenticates as any more.
+pub async fn finish(gate: &Arc<Gate>, run: Arc<Run>, reason: Reason) {
+    let id = run.id;
     // Cut before anything that can wait: the right is gone now.
     gate.cut(&Key::Run(id), reason);
     let changing = gate.change().await;
@@ -212,8 +219,6 @@ pub async fn end(gate: &Arc<Gate>, id: RunId, reason: Reason) -> bool {
     if let Err(error) = gate.journal.change(Change::RevokeGrants(ended), record).await {
         tracing::warn!(%error, run = %id, "the end of a run could not be written down; it has ended all the same");
     }
-    drop(changing);
-    true
 }
 
 /// Ends runs that no program holds and nobody uses, as long as the gate runs.

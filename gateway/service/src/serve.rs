@@ -25,8 +25,7 @@ use crate::config::{ConfigError, Loaded};
 use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
 use crate::observe::pages;
-use crate::trust::Trusted;
-use crate::{clock, control, grants, running, surroundings};
+use crate::{control, grants, running, surroundings};
 use workers::Workers;
 
 /// The control socket's name in the state directory.
@@ -142,13 +141,14 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let table = Arc::new(load::security_table(&config, &guard)?);
     let actions = load::own_actions(&table)?;
     let profiles = load::profiles(&config)?;
-    let trusted = Trusted::load(config.trust.roots.as_deref(), &guard, clock::wall())?;
-    for problem in &trusted.problems {
-        tracing::warn!("{problem}");
-    }
+    let trust_files = load::trust_files(&config, &guard)?;
     let options = load::journal_options(&config);
     let state_dir = config.state_dir.clone();
     let (journal, stored) = Journal::open(&state_dir, options)?;
+    let trusted = load::trusted(&config, trust_files, &stored);
+    for problem in &trusted.problems {
+        tracing::warn!("{problem}");
+    }
     let apps = Apps::new(stored.apps.into_iter().map(App::from_stored));
     let folder = state_dir.join(apps::FOLDER);
     apps::tidy_folder(&state_dir, &apps).map_err(|source| ServeError::State { path: folder, source })?;

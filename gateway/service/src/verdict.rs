@@ -4,7 +4,7 @@
 use std::io::{Read, Seek};
 
 use mexe_certs::{Evidence, Limits, TrustVerdict, Untrusted, Verification};
-use mexe_model::{Reason, RootId, Trust, WallTime};
+use mexe_model::{Groups, Reason, RootId, Trust, WallTime};
 use serde_json::{Value, json};
 
 use crate::apps::hex;
@@ -74,6 +74,27 @@ pub fn root(verdict: &TrustVerdict) -> Option<RootId> {
     }
 }
 
+/// The roots of all signers.
+pub fn roots(verdict: &TrustVerdict) -> Vec<RootId> {
+    match verdict {
+        TrustVerdict::Verified(voucher) => voucher.signers.iter().map(|signer| signer.root.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The action groups that the certificates leave to the app; all for an app that has none.
+pub fn groups(verdict: &TrustVerdict) -> Groups {
+    match verdict {
+        TrustVerdict::Verified(voucher) => voucher.groups,
+        _ => Groups::ALL,
+    }
+}
+
+/// Whether it rests on an algorithm that only the legacy rules accept.
+pub fn is_legacy(verdict: &TrustVerdict) -> bool {
+    matches!(verdict, TrustVerdict::Verified(voucher) if voucher.legacy)
+}
+
 /// Who signed, with chains. Names of signers that were not verified are never shown.
 pub fn signers(verdict: &TrustVerdict) -> Value {
     let TrustVerdict::Verified(voucher) = verdict else { return json!([]) };
@@ -90,6 +111,7 @@ pub fn signers(verdict: &TrustVerdict) -> Value {
         json!({
             "subject": signer.subject,
             "key": hex(&signer.key),
+            "root": signer.root,
             "digest": signer.digest,
             "signature": signer.signature,
             "chain": chain.collect::<Vec<_>>(),

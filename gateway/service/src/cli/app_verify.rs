@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use mexe_certs::{TrustVerdict, Verification};
+use mexe_certs::{Rules, Staleness, TrustVerdict, Verification};
 use mexe_model::WallTime;
 use serde_json::{Value, json};
 
 use super::fault::{Fault, Stop};
 use super::{Exit, Global, check_config, output, printable, when};
-use crate::apps::hex;
+use crate::apps::{hex, restricted};
 use crate::config::{Guard, Mode};
 use crate::trust::Trusted;
 use crate::verdict;
@@ -25,6 +25,15 @@ pub(super) struct Args {
     /// The roots directory: sub-folders operator, manufacturer, third-party, administrator
     #[arg(long, value_name = "DIR")]
     roots: Option<PathBuf>,
+    /// The folder of revocation lists, with --roots
+    #[arg(long, value_name = "DIR", requires = "roots")]
+    crls: Option<PathBuf>,
+    /// Let SHA-1 and RSA 1024 vouch for the third party domain, with --roots
+    #[arg(long, requires = "roots")]
+    legacy: bool,
+    /// Let revocation lists count that are out of date, with --roots
+    #[arg(long, requires = "roots")]
+    stale_lists: bool,
     /// The configuration file whose trust.roots counts when --roots is not given
     #[arg(short, long, value_name = "CONFIG")]
     config: Option<PathBuf>,
@@ -56,15 +65,23 @@ fn unreadable(args: &Args, why: std::io::Error) -> Fault {
 
 /// The roots that the user named, or those of the configuration. What is wrong with one is said, and the rest counts.
 fn roots(args: &Args, global: &Global, at: WallTime) -> Result<Trusted, Fault> {
-    let (dir, guard) = match &args.roots {
+    let (dir, lists, rules, guard) = match &args.roots {
         // Whoever names a directory on the command line vouches for it; nothing is installed by it.
-        Some(dir) => (Some(dir.clone()), Guard::new(Mode::Demo, 0)),
+        Some(dir) => {
+            let rules = Rules {
+                legacy: args.legacy,
+                staleness: if args.stale_lists { Staleness::Warn } else { Staleness::Strict },
+            };
+            (Some(dir.clone()), args.crls.clone(), rules, Guard::new(Mode::Demo, 0))
+        }
         None => {
             let loaded = check_config::load(args.config.clone(), global)?;
-            (loaded.config.trust.roots, loaded.guard)
+            let trust = loaded.config.trust;
+            let rules = Rules { legacy: trust.legacy, staleness: trust.revocation };
+            (trust.roots, trust.crls, rules, loaded.guard)
         }
     };
-    let trusted = Trusted::load(dir.as_deref(), &guard, at)?;
+    let trusted = Trusted::load(dir.as_deref(), lists.as_deref(), rules, &guard, at)?;
     for problem in &trusted.problems {
         eprintln!("mexegate: {}", printable(&problem.to_string()));
     }
@@ -93,6 +110,10 @@ fn shown(verification: &Verification) -> Value {
             add("domain", json!(voucher.domain));
             add("root", json!(voucher.root));
             add("expires", json!(voucher.expires.to_string()));
+            add("restricted_to", restricted(voucher.groups));
+            add("legacy", json!(voucher.legacy));
+            add("revocation", json!(voucher.revocation.as_str()));
+            add("stamped_at", json!(voucher.stamped_at.map(|at| at.to_string())));
         }
         TrustVerdict::Untrusted(untrusted) => {
             add("detail", json!(untrusted.detail()));

@@ -1,6 +1,7 @@
 //! The command line: one file per verb, each with its arguments and what it does. Here is only what all of them share:
 //! the tree of verbs, the global flags, the way to the gate, and how an end becomes an exit code. Called from `main`.
 
+mod administrator;
 mod app;
 mod app_install;
 mod app_list;
@@ -27,6 +28,7 @@ mod revoke;
 mod roots;
 mod runs;
 mod serve;
+mod small_file;
 mod target;
 mod when;
 
@@ -68,6 +70,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Administrator(administrator::Args),
     #[command(subcommand)]
     App(app::Verb),
     CheckConfig(check_config::Args),
@@ -88,6 +91,7 @@ enum Verb {
 impl Verb {
     fn run(self, global: &Global) -> Result<Exit, Stop> {
         match self {
+            Self::Administrator(args) => administrator::run(&args, global),
             Self::App(verb) => verb.run(global),
             Self::CheckConfig(args) => check_config::run(&args, global),
             Self::Completions(args) => completions::run(&args),

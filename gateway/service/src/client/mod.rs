@@ -173,6 +173,22 @@ impl Client {
         self.exchange(Method::POST, path, Body::Bytes(Some(Bytes::from(body.to_string())))).await
     }
 
+    /// Sends the bytes of a small file, answered by JSON; null when the gate has nothing to add.
+    ///
+    /// # Errors
+    /// When the gate refuses, or the connection breaks.
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &ApiPath,
+        kind: &'static str,
+        bytes: Vec<u8>,
+    ) -> Result<Value, ClientError> {
+        let request = request(method, path).header(CONTENT_TYPE, kind).body(Body::Bytes(Some(bytes.into())));
+        let request = request.map_err(|e| ClientError::broken("cannot make the request", e))?;
+        answer(in_time(self.sender.send_request(request)).await?).await
+    }
+
     /// `DELETE`; the answer is null when the gate has nothing to add.
     ///
     /// # Errors

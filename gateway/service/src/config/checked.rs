@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mexe_certs::Staleness;
 use mexe_model::BitRate;
 use mexe_policy::TokenRuns;
 
@@ -59,12 +60,14 @@ pub struct Listen {
 pub struct Trust {
     /// The roots directory; guarded when it was loaded.
     pub roots: Option<PathBuf>,
-    /// Revocation lists. No effect yet.
+    /// The folder of revocation lists; guarded when it was loaded.
     pub crls: Option<PathBuf>,
-    /// A card's image. No effect yet.
+    /// A card's image (lab).
     pub usim: Option<PathBuf>,
-    /// True when legacy algorithms may reach the third party domain. No effect yet.
+    /// True when legacy algorithms may reach the third party domain.
     pub legacy: bool,
+    /// What an outdated revocation list means.
+    pub revocation: Staleness,
 }
 
 /// How decisions are made.
@@ -215,6 +218,7 @@ pub(super) fn check(
             crls: path(&raw.trust.crls),
             usim: path(&raw.trust.usim),
             legacy: raw.trust.legacy,
+            revocation: raw.trust.revocation.into(),
         },
     };
     if config.qos.default_profile.is_empty() {

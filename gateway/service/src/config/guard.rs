@@ -106,5 +106,13 @@ impl Guard {
     }
 }
 
-const ROOT_FOLDERS: [&str; 4] = ["administrator", "manufacturer", "operator", "third-party"];
+const ROOT_FOLDERS: [&str; 7] = [
+    "administrator",
+    "manufacturer",
+    "manufacturer/tsa",
+    "operator",
+    "operator/tsa",
+    "third-party",
+    "third-party/tsa",
+];
 const ROOT_EXTENSIONS: [&str; 3] = ["crt", "der", "pem"];

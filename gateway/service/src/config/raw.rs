@@ -1,6 +1,7 @@
 //! The configuration as it is written: one struct a section, every key with its default, unknown keys denied. Only form
 //! is decided here; what the values mean together is for `checked`.
 
+use mexe_certs::Staleness;
 use mexe_model::BitRate;
 use mexe_policy::TokenRuns;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,25 @@ pub(super) struct RawTrust {
     pub(super) crls: Option<String>,
     pub(super) usim: Option<String>,
     pub(super) legacy: bool,
+    pub(super) revocation: RawStaleness,
+}
+
+/// What an outdated revocation list means.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", expecting = "one of \"strict\", \"warn\"")]
+pub(super) enum RawStaleness {
+    #[default]
+    Strict,
+    Warn,
+}
+
+impl From<RawStaleness> for Staleness {
+    fn from(raw: RawStaleness) -> Self {
+        match raw {
+            RawStaleness::Strict => Self::Strict,
+            RawStaleness::Warn => Self::Warn,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

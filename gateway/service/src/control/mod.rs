@@ -11,6 +11,7 @@ pub mod problem;
 pub mod role;
 mod runs;
 mod state;
+mod trust;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use mexe_model::Reason;
 use serde::Serialize;
@@ -43,7 +44,9 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/grants", get(grants::list).post(grants::give).delete(grants::revoke_all_of_app))
         .route("/v1/grants/{id}", delete(grants::revoke))
         .route("/v1/decisions", post(decisions::decide))
-        .route("/v1/roots", get(state::roots))
+        .route("/v1/roots", get(trust::roots).post(trust::add_root))
+        .route("/v1/roots/{id}", patch(trust::switch_root).delete(trust::remove_root))
+        .route("/v1/administrator", get(trust::administrator).put(trust::set_administrator))
         .route("/v1/journal", get(journal::list))
         .fallback(|| async { Problem::new(Reason::NotFound, "there is no such route; see /v1/openapi.json") })
         .method_not_allowed_fallback(|| async {

@@ -30,7 +30,3 @@ pub(super) async fn end_flow(
     }
     Ok(StatusCode::NO_CONTENT)
 }
-
-pub(super) async fn roots(State(gate): State<Arc<Gate>>) -> Json<Items<serde_json::Value>> {
-    items(gate.roots_shown())
-}

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use mexe_certs::Format;
 use mexe_model::{Permission, Reason, SecurityDomain, Trust};
 use mexe_qos::TrafficClass;
 use prometheus::core::Collector;
@@ -12,6 +13,7 @@ use prometheus::{
 };
 
 use super::process::ProcessMetrics;
+use crate::trust::State;
 
 /// The door a connection came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -235,12 +237,14 @@ impl Metrics {
             self.grants.with_label_values(&[permission.as_str()]).set(0);
         }
         for domain in SecurityDomain::ALL {
-            for state in ["enabled", "invalid"] {
-                self.roots.with_label_values(&[domain.as_str(), state]).set(0);
+            for state in State::ALL {
+                self.roots.with_label_values(&[domain.as_str(), state.as_str()]).set(0);
             }
         }
-        for result in ["verified", "untrusted", "refused"] {
-            self.verifications.with_label_values(&["jar", result]);
+        for format in Format::ALL {
+            for result in ["verified", "untrusted", "refused"] {
+                self.verifications.with_label_values(&[format.as_str(), result]);
+            }
         }
         for ingress in Ingress::ALL {
             self.flow_setup_seconds.with_label_values(&[ingress.as_str()]);
@@ -292,9 +296,10 @@ impl Metrics {
     }
 
     /// Counts one judged package.
-    pub fn verified(&self, result: &str, took: Duration) {
-        self.verifications.with_label_values(&["jar", result]).inc();
-        self.verification_seconds.with_label_values(&["jar"]).observe(took.as_secs_f64());
+    pub fn verified(&self, format: Format, result: &str, took: Duration) {
+        let format = format.as_str();
+        self.verifications.with_label_values(&[format, result]).inc();
+        self.verification_seconds.with_label_values(&[format]).observe(took.as_secs_f64());
     }
 
     /// Sets the gauges that are counted anew at each scrape.
@@ -309,9 +314,9 @@ impl Metrics {
             self.grants.with_label_values(&[permission.as_str()]).set(as_gauge(count));
         }
         for domain in SecurityDomain::ALL {
-            for (state, valid) in [("enabled", true), ("invalid", false)] {
-                let count = stock.roots.iter().filter(|r| **r == (domain, valid)).count();
-                self.roots.with_label_values(&[domain.as_str(), state]).set(as_gauge(count));
+            for state in State::ALL {
+                let count = stock.roots.iter().filter(|r| **r == (domain, state)).count();
+                self.roots.with_label_values(&[domain.as_str(), state.as_str()]).set(as_gauge(count));
             }
         }
         self.journal_backlog.set(as_gauge(stock.journal_backlog));
@@ -340,8 +345,8 @@ pub struct Stock {
     pub runs: Vec<Trust>,
     /// Permission of each live grant.
     pub grants: Vec<Permission>,
-    /// Domain of each root, and whether it counts.
-    pub roots: Vec<(SecurityDomain, bool)>,
+    /// Domain and state of each root.
+    pub roots: Vec<(SecurityDomain, State)>,
     /// Records that wait.
     pub journal_backlog: usize,
     /// Records that this process wrote.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use mexe_certs::Rules;
 use mexe_journal::{Change, Journal, Options, Record, StoredGrant};
 use mexe_model::{Action, GrantId};
 use mexe_policy::{Grant, GrantSpec, Policy, SecurityTable, Settings};
@@ -10,11 +11,11 @@ use mexe_qos::ProfileSet;
 use serde_json::json;
 
 use super::ServeError;
-use crate::apps::{self, Apps};
+use crate::apps::Apps;
 use crate::clock;
-use crate::config::{Config, Guard, Loaded};
+use crate::config::{Config, ConfigError, Guard, Loaded};
 use crate::gate::{Gate, OwnActions};
-use crate::trust::Trusted;
+use crate::trust::{Files, Sources, Trusted, change};
 
 /// A security table is never larger, bytes.
 const LARGEST_TABLE: u64 = 1 << 20;
@@ -28,6 +29,21 @@ pub(super) fn security_table(config: &Config, guard: &Guard) -> Result<SecurityT
     let bytes = guard.read(path, LARGEST_TABLE)?;
     let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8".to_owned()))?;
     SecurityTable::from_toml(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// What lies on disk for the trust store.
+pub(super) fn trust_files(config: &Config, guard: &Guard) -> Result<Arc<Files>, ConfigError> {
+    Files::read(config.trust.roots.as_deref(), config.trust.crls.as_deref(), guard).map(Arc::new)
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules { legacy: config.trust.legacy, staleness: config.trust.revocation }
+}
+
+/// The trust store: what lies on disk, and what was changed while earlier gates ran.
+pub(super) fn trusted(config: &Config, files: Arc<Files>, stored: &mexe_journal::Loaded) -> Trusted {
+    let sources = Sources { files, rules: rules(config), ..Sources::remembered(stored) };
+    Trusted::of(sources, clock::wall())
 }
 
 pub(super) fn own_actions(table: &SecurityTable) -> Result<OwnActions, ServeError> {
@@ -125,8 +141,8 @@ fn taken_up(policy: &Policy, stored: StoredGrant, apps: &Apps) -> Option<Grant> 
 /// until a restart; what is judged by roots is judged again.
 pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
     let (config, guard) = (loaded.config, loaded.guard);
-    let trusted = match Trusted::load(config.trust.roots.as_deref(), &guard, clock::wall()) {
-        Ok(trusted) => trusted,
+    let files = match trust_files(&config, &guard) {
+        Ok(files) => files,
         Err(error) => {
             return tracing::error!(%error, "the roots are not taken up; the old configuration stays");
         }
@@ -139,9 +155,6 @@ pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
     };
     for note in &loaded.notes {
         tracing::warn!("{note}");
-    }
-    for problem in &trusted.problems {
-        tracing::warn!("{problem}");
     }
     {
         let old = gate.config();
@@ -157,9 +170,13 @@ pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
     }
     let settings = Settings { token_runs: config.policy.token_runs };
     let changing = gate.change().await;
-    changing.reload(config, trusted, profiles);
+    let rules = rules(&config);
+    changing.reload(config, profiles);
     changing.policy(|policy| policy.with_settings(settings));
-    drop(changing);
-    apps::judge_running(gate).await;
+    let next = change::reloaded(&gate.trusted(), files, rules);
+    for problem in &next.problems {
+        tracing::warn!("{problem}");
+    }
+    change::take_up(gate, changing, next).await;
     tracing::info!("reloaded");
 }

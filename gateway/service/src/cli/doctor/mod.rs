@@ -158,8 +158,12 @@ fn is_there(program: &str) -> bool {
 fn configured_roots(loaded: &config::Loaded) -> Result<Roots, String> {
     let Some(dir) = &loaded.config.trust.roots else { return Ok(Roots::default()) };
     let at = clock::wall();
-    let trusted = trust::Trusted::load(Some(dir), &loaded.guard, at).map_err(|e| e.to_string())?;
-    let usable = trusted.counted(at).into_iter().filter(|(_, valid)| *valid).map(|(domain, _)| domain);
+    let trust = &loaded.config.trust;
+    let rules = mexe_certs::Rules { legacy: trust.legacy, staleness: trust.revocation };
+    let trusted = trust::Trusted::load(Some(dir), trust.crls.as_deref(), rules, &loaded.guard, at)
+        .map_err(|e| e.to_string())?;
+    let enabled = |(domain, state): (_, trust::State)| (state == trust::State::Enabled).then_some(domain);
+    let usable = trusted.counted().into_iter().filter_map(enabled);
     Ok(Roots {
         usable: usable.collect(),
         problems: trusted.problems.iter().map(ToString::to_string).collect(),

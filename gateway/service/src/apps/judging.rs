@@ -1,0 +1,212 @@
+//! Whether the verdict on an installed app still holds (S12): judged anew before every run, and when roots, cards, revocation
+//! lists or the administrator's settings change. An app that is not vouched for any more is suspended at once, and comes
+//! back when somebody vouches for it again.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant as Stopwatch;
+
+use mexe_certs::{Format, Verification};
+use mexe_journal::{AppState, Change, Record};
+use mexe_model::{AppId, Reason, Trust, WallTime};
+use mexe_relay::Key;
+use serde_json::json;
+
+use super::{App, hex};
+use crate::clock;
+use crate::config::Expiry;
+use crate::gate::{Changing, Gate};
+use crate::grants::unavailable;
+use crate::launch::Sealed;
+use crate::refused::Refused;
+use crate::running;
+use crate::runs::Run;
+use crate::trust::Trusted;
+use crate::verdict;
+
+/// Judges an installed app again, before a run or after a change of roots: same bytes, same domain, verdict still good.
+/// What is returned is the very bytes that were judged, sealed.
+///
+/// # Errors
+/// [`Reason::AppSuspended`] with the cause; the app is suspended until it is judged well again.
+pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused> {
+    let path = gate.state_dir().join(&app.file);
+    let trusted = gate.trusted();
+    let (installed_at, strict) = (app.installed_at, gate.config().policy.expiry == Expiry::Strict);
+    let at = clock::wall();
+    let began = Stopwatch::now();
+    let judged = tokio::task::spawn_blocking(move || -> io::Result<(Sealed, Verification)> {
+        let mut sealed = Sealed::copy(File::open(&path)?)?;
+        let size = sealed.size();
+        let mut verification = verdict::verify(sealed.reader()?, size, &trusted, at);
+        // An app that was installed while its certificates were valid stays, unless the owner wants it otherwise.
+        if !strict && verdict::is_refused_for(&verification, Reason::CertificateExpired) {
+            verification = verdict::verify(sealed.reader()?, size, &trusted, installed_at);
+        }
+        Ok((sealed, verification))
+    });
+    let (cause, sealed) = match judged.await {
+        Ok(Ok((sealed, verification))) => {
+            gate.metrics.verified(app.format, verdict::name(&verification.verdict), began.elapsed());
+            let same_bytes = hex(sealed.digest()) == app.digest && *sealed.digest() == verification.digest;
+            let cause = match verdict::trust(&verification) {
+                _ if !same_bytes => Some(Refused::from(Reason::EntryChanged)),
+                // The root that is off says more than that there is none.
+                Ok(Trust::Untrusted) if roots_in_the_way(&gate.trusted(), app).is_some() => {
+                    roots_in_the_way(&gate.trusted(), app).map(Refused::from)
+                }
+                Err(refused) => Some(refused),
+                // An app once verified never runs as untrusted, nor in another domain.
+                Ok(trust) if trust != app.trust => Some(verdict::lost_domain(&verification, app.trust)),
+                Ok(_) => None,
+            };
+            (cause, Some(sealed))
+        }
+        Ok(Err(error)) => {
+            (Some(Refused::about(Reason::EntryMissing, format!("the package cannot be read: {error}"))), None)
+        }
+        Err(error) => {
+            (Some(Refused::about(Reason::EntryMissing, format!("judging broke off: {error}"))), None)
+        }
+    };
+    set_state(gate, app, cause.as_ref()).await?;
+    match (cause, sealed) {
+        (None, Some(sealed)) => Ok(sealed),
+        (cause, _) => {
+            let why = cause.map_or_else(String::new, |cause| cause.to_string());
+            Err(Refused::about(Reason::AppSuspended, format!("`{}` may not run: {why}", app.id)))
+        }
+    }
+}
+
+async fn set_state(gate: &Arc<Gate>, app: &App, cause: Option<&Refused>) -> Result<(), Refused> {
+    let state = cause.map(|refused| refused.reason);
+    if state == app.suspended {
+        return Ok(());
+    }
+    let changing = gate.change().await;
+    let Some(current) = gate.apps.get(&app.id).filter(|current| current.digest == app.digest) else {
+        return Err(Reason::AppRemoved.into());
+    };
+    gate.apps.put(App { suspended: state, ..App::clone(&current) });
+    if state.is_some() {
+        gate.cut(&Key::App(app.id.clone()), Reason::AppSuspended);
+    }
+    let (change, record) = state_change(&app.id, app.trust, state, cause);
+    gate.journal.change(change, record).await.map_err(unavailable)?;
+    drop(changing);
+    Ok(())
+}
+
+/// Why none of an app's signers is vouched for by what is in force now, as far as the roots alone tell.
+fn roots_in_the_way(trusted: &Trusted, app: &App) -> Option<Reason> {
+    let domain = app.trust.domain()?;
+    app.roots.iter().find_map(|root| trusted.in_the_way(root, domain))
+}
+
+/// After a change of roots: apps whose root is off are suspended and their flows cut, at once and without looking at any
+/// package; apps that were suspended for that alone may run again (and are judged whole before they do). Hands out the
+/// runs that are over, for [`end_runs`].
+pub async fn settle_roots(gate: &Arc<Gate>, _changing: &Changing<'_>) -> Vec<Arc<Run>> {
+    let trusted = gate.trusted();
+    let (mut ended, mut changed) = (Vec::new(), Vec::new());
+    for app in gate.apps.list() {
+        let cause = roots_in_the_way(&trusted, &app);
+        let by_roots = matches!(app.suspended, Some(Reason::RootDisabled | Reason::RootInvalid));
+        if cause == app.suspended || (cause.is_none() && !by_roots) {
+            continue;
+        }
+        gate.apps.put(App { suspended: cause, ..App::clone(&app) });
+        if cause.is_some() {
+            // Ended first, so that nothing new is decided for them; then cut, what is still connecting as well.
+            ended.extend(gate.runs.of(&app.id).iter().filter_map(|run| gate.runs.end(run.id)));
+            gate.cut(&Key::App(app.id.clone()), Reason::AppSuspended);
+        }
+        changed.push((app, cause));
+    }
+    gate.grants_changed.notify_waiters();
+    for (app, cause) in changed {
+        let (change, record) = state_change(&app.id, app.trust, cause, None);
+        if let Err(error) = gate.journal.change(change, record).await {
+            tracing::warn!(%error, app = %app.id, "an app's new state could not be written down; it is in force all the same");
+        }
+    }
+    ended
+}
+
+/// Ends for good the runs that [`settle_roots`] handed out.
+pub async fn end_runs(gate: &Arc<Gate>, ended: Vec<Arc<Run>>) {
+    for run in ended {
+        running::finish(gate, run, Reason::AppSuspended).await;
+    }
+}
+
+fn state_change(
+    id: &AppId,
+    trust: Trust,
+    state: Option<Reason>,
+    cause: Option<&Refused>,
+) -> (Change, Record) {
+    let stored = state.map_or(AppState::Active, AppState::Suspended);
+    let record = Record {
+        app: Some(id.clone()),
+        domain: Some(trust),
+        reason: state,
+        detail: cause.map(|refused| json!({ "why": refused.detail })),
+        ..Record::change(clock::wall(), if state.is_some() { "app.suspend" } else { "app.resume" })
+    };
+    (Change::SetAppState(id.clone(), stored), record)
+}
+
+/// Judges every app that has a live run, and ends the runs of those whose verdict no longer holds.
+pub async fn judge_running(gate: &Arc<Gate>) {
+    for app in gate.apps.list() {
+        if gate.runs.of(&app.id).is_empty() {
+            continue;
+        }
+        if let Err(refused) = judge_again(gate, &app).await {
+            tracing::warn!(app = %app.id, %refused, "an app's verdict no longer holds; its runs end");
+            for run in gate.runs.of(&app.id) {
+                running::end(gate, run.id, Reason::AppSuspended).await;
+            }
+        }
+    }
+}
+
+/// Judges a package file that is not installed. The outer error is the machine's, the inner one the package's.
+pub(super) async fn judge_file(
+    gate: &Arc<Gate>,
+    path: &Path,
+    at: WallTime,
+) -> Result<(Result<Trust, Refused>, Verification), Refused> {
+    let (path, trusted) = (path.to_owned(), gate.trusted());
+    let began = Stopwatch::now();
+    let judging = tokio::task::spawn_blocking(move || -> io::Result<Verification> {
+        let file = File::open(&path)?;
+        let size = file.metadata()?.len();
+        Ok(verdict::verify(BufReader::with_capacity(128 * 1024, file), size, &trusted, at))
+    });
+    let broken = |error: String| {
+        Refused::about(Reason::JournalUnavailable, format!("the package cannot be read back: {error}"))
+    };
+    let verification = match judging.await {
+        Ok(Ok(verification)) => verification,
+        Ok(Err(error)) => return Err(broken(error.to_string())),
+        Err(error) => return Err(broken(error.to_string())),
+    };
+    gate.metrics.verified(Format::Jar, verdict::name(&verification.verdict), began.elapsed());
+    Ok((verdict::trust(&verification), verification))
+}
+
+/// The bytes of the program inside a native package; the package was judged as these very bytes.
+///
+/// # Errors
+/// The entry is not there or cannot be unpacked within the limits.
+pub fn program_of(sealed: &mut Sealed, app: &App) -> io::Result<Option<Vec<u8>>> {
+    let Some(executable) = app.runtime.executable() else { return Ok(None) };
+    let size = sealed.size();
+    let bytes = mexe_certs::read_entry(sealed.reader()?, size, executable, &mexe_certs::Limits::default());
+    bytes.map(Some).map_err(|error| io::Error::other(error.to_string()))
+}

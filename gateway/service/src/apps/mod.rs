@@ -1,0 +1,270 @@
+//! Installed apps: what a package is called, where it lies, and whether its verdict still holds. A package is judged when
+//! it is installed and again before every run (S12); installing is all or nothing.
+
+mod install;
+mod judging;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use mexe_certs::{Format, Runtime};
+use mexe_journal::{AppState, Change, Record, StoredApp};
+use mexe_model::{ActionGroup, AppId, Groups, Reason, RootId, Trust, WallTime};
+use mexe_relay::Key;
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::gate::Gate;
+use crate::grants::unavailable;
+use crate::refused::Refused;
+use crate::running;
+
+pub use install::install;
+pub use judging::{end_runs, judge_again, judge_running, program_of, settle_roots};
+
+/// The folder of the state directory that packages lie in. No app may write there.
+pub const FOLDER: &str = "packages";
+
+/// One installed app.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its id: the user name on the proxies.
+    pub id: AppId,
+    /// What it calls itself.
+    pub name: String,
+    /// Its version; empty when it names none.
+    pub version: String,
+    /// Its column of the security table.
+    pub trust: Trust,
+    /// SHA-256 of the package, lower-case hexadecimal.
+    pub digest: String,
+    /// SHA-256 of the signer's key, lower-case hexadecimal.
+    pub signer_key: Option<String>,
+    /// The root that vouched for the first signer.
+    pub root: Option<RootId>,
+    /// The roots of all signers.
+    pub roots: Vec<RootId>,
+    /// What its package was judged by.
+    pub format: Format,
+    /// The action groups that its certificates leave to it.
+    pub groups: Groups,
+    /// Whether it is vouched for only because the owner lets old algorithms count.
+    pub legacy: bool,
+    /// The traffic profile that its signed manifest asks for.
+    pub qos_profile: Option<String>,
+    /// How it is executed.
+    pub runtime: Runtime,
+    /// The package's file, relative to the state directory.
+    pub file: String,
+    /// When it was installed.
+    pub installed_at: WallTime,
+    /// Why it may not run, when it may not.
+    pub suspended: Option<Reason>,
+    /// Signers and chains as JSON, for people and the API.
+    pub signers: Value,
+}
+
+impl App {
+    /// As the API shows it.
+    pub fn shown(&self) -> Value {
+        let verdict = if self.trust == Trust::Untrusted { "untrusted" } else { "verified" };
+        json!({
+            "id": self.id,
+            "name": self.name,
+            "version": self.version,
+            "domain": self.trust.domain(),
+            "verdict": verdict,
+            "reason": self.suspended,
+            "state": if self.suspended.is_some() { "suspended" } else { "active" },
+            "digest": self.digest,
+            "root": self.root,
+            "format": self.format.as_str(),
+            "restricted_to": restricted(self.groups),
+            "legacy": self.legacy,
+            "qos_profile": self.qos_profile,
+            "runtime": self.runtime.as_str(),
+            "installed_at": self.installed_at.to_string(),
+            "signers": self.signers,
+        })
+    }
+
+    fn stored(&self) -> StoredApp {
+        StoredApp {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            domain: self.trust,
+            digest: self.digest.clone(),
+            signer_key: self.signer_key.clone(),
+            root: self.root.clone(),
+            qos_profile: self.qos_profile.clone(),
+            facts: json!({
+                "signers": self.signers,
+                "executable": self.runtime.executable(),
+                "roots": self.roots,
+                "format": self.format.as_str(),
+                "groups": self.groups.iter().map(ActionGroup::number).collect::<Vec<_>>(),
+                "legacy": self.legacy,
+            }),
+            file: self.file.clone(),
+            installed_at: self.installed_at,
+            state: self.suspended.map_or(AppState::Active, AppState::Suspended),
+        }
+    }
+
+    /// What the database remembers of an app.
+    pub fn from_stored(stored: StoredApp) -> Self {
+        let executable = stored.facts.get("executable").and_then(Value::as_str).map(str::to_owned);
+        Self {
+            id: stored.id,
+            name: stored.name,
+            version: stored.version,
+            trust: stored.domain,
+            digest: stored.digest,
+            signer_key: stored.signer_key,
+            roots: roots(&stored.facts, stored.root.as_ref()),
+            root: stored.root,
+            format: format(&stored.facts),
+            groups: groups(&stored.facts),
+            legacy: stored.facts.get("legacy").and_then(Value::as_bool).unwrap_or_default(),
+            qos_profile: stored.qos_profile,
+            runtime: executable.map_or(Runtime::Jar, |executable| Runtime::Native { executable }),
+            file: stored.file,
+            installed_at: stored.installed_at,
+            suspended: match stored.state {
+                AppState::Active => None,
+                AppState::Suspended(reason) => Some(reason),
+            },
+            signers: stored.facts.get("signers").cloned().unwrap_or_else(|| json!([])),
+        }
+    }
+
+    fn same_lineage(&self, trust: Trust, signer_key: Option<&str>) -> bool {
+        self.trust == trust && self.signer_key.as_deref() == signer_key
+    }
+}
+
+/// The groups that an app is restricted to; null when it is not.
+pub fn restricted(groups: Groups) -> Value {
+    match groups {
+        Groups::ALL => Value::Null,
+        some => some.iter().map(ActionGroup::as_str).collect::<Vec<_>>().into(),
+    }
+}
+
+fn roots(facts: &Value, first: Option<&RootId>) -> Vec<RootId> {
+    let listed = facts.get("roots").and_then(Value::as_array);
+    let read = |listed: &Vec<Value>| listed.iter().filter_map(|id| id.as_str()?.parse().ok()).collect();
+    listed.map(read).unwrap_or_else(|| first.into_iter().cloned().collect())
+}
+
+fn format(facts: &Value) -> Format {
+    let name = facts.get("format").and_then(Value::as_str);
+    Format::ALL.iter().copied().find(|format| Some(format.as_str()) == name).unwrap_or_default()
+}
+
+/// An app that was installed before certificates could restrict anything is judged anew before it runs.
+fn groups(facts: &Value) -> Groups {
+    let number = |value: &Value| ActionGroup::numbered(u8::try_from(value.as_u64()?).ok()?);
+    match facts.get("groups").and_then(Value::as_array) {
+        Some(listed) => listed.iter().filter_map(number).collect(),
+        None => Groups::ALL,
+    }
+}
+
+/// All installed apps.
+#[derive(Debug, Default)]
+pub struct Apps {
+    installed: RwLock<BTreeMap<AppId, Arc<App>>>,
+}
+
+impl Apps {
+    /// These apps.
+    pub fn new(apps: impl IntoIterator<Item = App>) -> Self {
+        let installed = apps.into_iter().map(|app| (app.id.clone(), Arc::new(app))).collect();
+        Self { installed: RwLock::new(installed) }
+    }
+
+    /// The app of that id.
+    pub fn get(&self, id: &AppId) -> Option<Arc<App>> {
+        self.installed.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// All of them, by id.
+    pub fn list(&self) -> Vec<Arc<App>> {
+        self.installed.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn put(&self, app: App) -> Arc<App> {
+        let app = Arc::new(app);
+        let mut installed = self.installed.write().unwrap_or_else(PoisonError::into_inner);
+        installed.insert(app.id.clone(), Arc::clone(&app));
+        app
+    }
+
+    fn remove(&self, id: &AppId) {
+        self.installed.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+/// Makes the packages' folder, and clears away what an interrupted install left: files that belong to no app.
+///
+/// # Errors
+/// The folder cannot be made or read.
+pub fn tidy_folder(state_dir: &Path, apps: &Apps) -> io::Result<()> {
+    let folder = state_dir.join(FOLDER);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    let kept: Vec<PathBuf> = apps.list().iter().map(|app| state_dir.join(&app.file)).collect();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if !kept.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// A file to receive a package in; gone when dropped, unless it is installed.
+///
+/// # Errors
+/// The state directory's.
+pub fn incoming_file(gate: &Gate) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix("incoming-").tempfile_in(gate.state_dir().join(FOLDER))
+}
+
+/// Removes an app: its runs end, its flows are cut, its grants and its package go.
+///
+/// # Errors
+/// [`Reason::AppUnknown`], [`Reason::JournalUnavailable`].
+pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
+    let app = gate.apps.get(id).ok_or(Reason::AppUnknown)?;
+    // Of every run, before the first one's end waits for the disk.
+    gate.cut(&Key::App(id.clone()), Reason::AppRemoved);
+    for run in gate.runs.of(id) {
+        running::end(gate, run.id, Reason::AppRemoved).await;
+    }
+    let changing = gate.change().await;
+    changing.policy(|policy| policy.app_removed(id).0);
+    gate.cut(&Key::App(id.clone()), Reason::AppRemoved);
+    let record = Record {
+        app: Some(id.clone()),
+        domain: Some(app.trust),
+        ..Record::change(clock::wall(), "app.remove")
+    };
+    gate.journal.change(Change::RemoveApp(id.clone()), record).await.map_err(unavailable)?;
+    gate.apps.remove(id);
+    drop(changing);
+    if !gate.apps.list().iter().any(|other| other.file == app.file) {
+        let _ = fs::remove_file(gate.state_dir().join(&app.file));
+    }
+    Ok(())
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

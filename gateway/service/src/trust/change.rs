@@ -1,0 +1,290 @@
+//! Changes of trust while the gate runs: roots added, switched and removed, the administrator, revocation lists, cards. Each
+//! is decided against who is in charge, written down with its record, and settled at once: apps whose root no longer
+//! vouches are suspended, their flows cut and their runs ended; apps whose root is back may run again. What narrows counts
+//! before it is on disk, what widens after (S26).
+
+use std::sync::Arc;
+
+use mexe_certs::root_store::{Provenance, RootFault, RootKind, TrustStore};
+use mexe_journal::{Change, Record, RootState, StoredRoot};
+use mexe_model::{Reason, RootId};
+use serde_json::{Value, json};
+
+use super::{InCharge, Sources, Standing, State, Trusted, stored_kind};
+use crate::gate::{Changing, Gate};
+use crate::grants::unavailable;
+use crate::refused::Refused;
+use crate::{apps, clock};
+
+/// Adds a third party root.
+///
+/// # Errors
+/// [`Reason::RootReadOnly`] for the operator's and the manufacturer's, [`Reason::AdministratorRequired`] while somebody
+/// else administers, [`Reason::RootUnusable`], [`Reason::RootInTwoDomains`], [`Reason::JournalUnavailable`].
+pub async fn add(gate: &Arc<Gate>, kind: RootKind, name: &str, bytes: &[u8]) -> Result<Value, Refused> {
+    match kind {
+        RootKind::ThirdParty => {}
+        RootKind::Administrator => {
+            return Err(Refused::about(
+                Reason::AdministratorRequired,
+                "an administrator is set, not added: `mexegate administrator set FILE`",
+            ));
+        }
+        RootKind::Operator | RootKind::Manufacturer => {
+            let detail = format!("{} roots come with the device or its card", kind.as_str());
+            return Err(Refused::about(Reason::RootReadOnly, detail));
+        }
+    }
+    let changing = gate.change().await;
+    let trusted = gate.trusted();
+    if trusted.in_charge != InCharge::User {
+        return Err(not_the_users());
+    }
+    put(gate, changing, &trusted, kind, name, bytes, "root.add").await
+}
+
+/// Makes the holder of this root the administrator of the third party domain.
+///
+/// # Errors
+/// [`Reason::AdministratorRequired`] when somebody else than the user is it already; as [`add`].
+pub async fn set_administrator(gate: &Arc<Gate>, name: &str, bytes: &[u8]) -> Result<Value, Refused> {
+    let changing = gate.change().await;
+    let trusted = gate.trusted();
+    if trusted.in_charge != InCharge::User {
+        let detail = "the administrator hands over by a message that its own key signs";
+        return Err(Refused::about(Reason::AdministratorRequired, detail));
+    }
+    put(gate, changing, &trusted, RootKind::Administrator, name, bytes, "administrator.set").await
+}
+
+async fn put(
+    gate: &Arc<Gate>,
+    changing: Changing<'_>,
+    trusted: &Trusted,
+    kind: RootKind,
+    name: &str,
+    bytes: &[u8],
+    action: &'static str,
+) -> Result<Value, Refused> {
+    let at = clock::wall();
+    let mut builder = TrustStore::builder();
+    let answers = builder.add(kind, name, bytes, at);
+    let [answer] = answers.as_slice() else {
+        let detail = format!("there are {} certificates in it; add them one by one", answers.len());
+        return Err(Refused::about(Reason::RootUnusable, detail));
+    };
+    if let Err(problem) = answer
+        && !matches!(problem.fault(), RootFault::NotYetValid { .. } | RootFault::Expired { .. })
+    {
+        return Err(Refused::about(Reason::RootUnusable, problem.to_string()));
+    }
+    let alone = builder.build();
+    let [root] = alone.roots() else { return Err(Reason::RootUnusable.into()) };
+    let known = |standing: &&Standing| standing.id == *root.id() && standing.kind == kind;
+    if let Some(known) = trusted.roots.iter().find(known) {
+        return Ok(known.shown());
+    }
+    let stored = StoredRoot {
+        id: root.id().clone(),
+        kind: stored_kind(kind),
+        state: RootState::Enabled,
+        source: name.to_owned(),
+        subject: root.subject().to_owned(),
+        certificate: Some(root.der().to_vec()),
+        changed_at: at,
+    };
+    let mut sources = Sources::clone(&trusted.sources);
+    sources.added.push(stored.clone());
+    sources.off.remove(&(root.id().clone(), kind.as_str()));
+    let next = Trusted::of(sources, at);
+    let Some(standing) = next.roots.iter().find(known) else {
+        let detail = format!("{}: the key is a root of another domain", printable_id(root.id()));
+        return Err(Refused::about(Reason::RootInTwoDomains, detail));
+    };
+    let shown = standing.shown();
+    let record =
+        Record { detail: Some(about(root.id(), kind, root.subject())), ..Record::change(at, action) };
+    gate.journal.change(Change::PutRoot(stored), record).await.map_err(unavailable)?;
+    take_up(gate, changing, next).await;
+    Ok(shown)
+}
+
+/// Lets a root vouch again that the user switched off, or accepts a key of the card in the device.
+///
+/// # Errors
+/// [`Reason::NotFound`], [`Reason::RootReadOnly`], [`Reason::AdministratorRequired`] when that is not the user's to do,
+/// [`Reason::JournalUnavailable`].
+pub async fn enable(gate: &Arc<Gate>, id: &RootId) -> Result<Value, Refused> {
+    let changing = gate.change().await;
+    let trusted = gate.trusted();
+    let mut sources = Sources::clone(&trusted.sources);
+    let (mut changes, mut did) = (Vec::new(), false);
+    for root in of_id(&trusted, id)? {
+        match root.state {
+            State::Disabled if sources.off.remove(&(id.clone(), root.kind.as_str())) => {
+                changes.push(switched(&sources, root, RootState::Enabled));
+                did = true;
+            }
+            State::Unaccepted => {
+                let iccid = sources.card.as_ref().map(|card| card.iccid.clone()).unwrap_or_default();
+                changes.push(Change::PutTrust { name: accepted_name(&iccid, id), value: json!(true) });
+                sources.accepted.insert((iccid, id.clone()));
+                did = true;
+            }
+            _ => {}
+        }
+    }
+    let found = of_id(&trusted, id)?;
+    if !did {
+        return match found.first().map(|root| root.state) {
+            Some(State::NotEnabled | State::Disabled | State::NotInCharge) => Err(not_the_users()),
+            Some(State::Invalid) => Err(Refused::about(Reason::RootInvalid, State::Invalid.says())),
+            _ => Ok(found.first().map_or(Value::Null, |root| root.shown())),
+        };
+    }
+    let record = record_of(&found, "root.enable");
+    gate.journal.change(Change::Several(changes), record).await.map_err(unavailable)?;
+    let next = Trusted::of(sources, clock::wall());
+    let shown = of_id(&next, id)?.first().map_or(Value::Null, |root| root.shown());
+    take_up(gate, changing, next).await;
+    Ok(shown)
+}
+
+/// Switches a root off: its apps are suspended at once.
+///
+/// # Errors
+/// [`Reason::NotFound`], [`Reason::RootReadOnly`] for the manufacturer's, [`Reason::AdministratorRequired`] for the
+/// administrator's own, [`Reason::JournalUnavailable`] when it could not be written down, though it is off until then.
+pub async fn disable(gate: &Arc<Gate>, id: &RootId) -> Result<Value, Refused> {
+    let changing = gate.change().await;
+    let trusted = gate.trusted();
+    let mut sources = Sources::clone(&trusted.sources);
+    let found = of_id(&trusted, id)?;
+    let mut changes = Vec::new();
+    for root in &found {
+        match root.kind {
+            RootKind::Manufacturer => return Err(read_only(root)),
+            RootKind::Administrator => return Err(not_the_users()),
+            RootKind::Operator | RootKind::ThirdParty => {}
+        }
+        sources.off.insert((id.clone(), root.kind.as_str()));
+        changes.push(switched(&sources, root, RootState::Disabled));
+    }
+    let record = record_of(&found, "root.disable");
+    let next = Trusted::of(sources, clock::wall());
+    let shown = of_id(&next, id)?.first().map_or(Value::Null, |root| root.shown());
+    take_up(gate, changing, next).await;
+    narrowed(gate, Change::Several(changes), record).await?;
+    Ok(shown)
+}
+
+/// Forgets a root that was added while the gate ran.
+///
+/// # Errors
+/// As [`disable`]; [`Reason::RootReadOnly`] for roots that lie in the roots directory or on the card.
+pub async fn remove(gate: &Arc<Gate>, id: &RootId) -> Result<(), Refused> {
+    let changing = gate.change().await;
+    let trusted = gate.trusted();
+    let found = of_id(&trusted, id)?;
+    let mut changes = Vec::new();
+    for root in &found {
+        match (root.kind, root.provenance) {
+            (RootKind::Administrator, _) => return Err(not_the_users()),
+            (RootKind::ThirdParty, Provenance::User) => {
+                changes.push(Change::RemoveRoot(id.clone(), stored_kind(root.kind)));
+            }
+            _ => return Err(read_only(root)),
+        }
+    }
+    if trusted.in_charge != InCharge::User {
+        return Err(not_the_users());
+    }
+    let mut sources = Sources::clone(&trusted.sources);
+    sources.added.retain(|root| root.id != *id);
+    sources.off.retain(|(off, _)| off != id);
+    let record = record_of(&found, "root.remove");
+    take_up(gate, changing, Trusted::of(sources, clock::wall())).await;
+    narrowed(gate, Change::Several(changes), record).await
+}
+
+/// Takes up what the directories hold now, at a reload. What was changed while the gate ran stays.
+pub fn reloaded(trusted: &Trusted, files: Arc<super::Files>, rules: mexe_certs::Rules) -> Trusted {
+    Trusted::of(Sources { files, rules, ..Sources::clone(&trusted.sources) }, clock::wall())
+}
+
+/// Puts the new store in place and settles what it means for the installed apps.
+pub async fn take_up(gate: &Arc<Gate>, changing: Changing<'_>, next: Trusted) {
+    changing.trust(next);
+    let ended = apps::settle_roots(gate, &changing).await;
+    drop(changing);
+    apps::end_runs(gate, ended).await;
+    apps::judge_running(gate).await;
+}
+
+/// What narrows is in force; now it is written down, however long that takes.
+async fn narrowed(gate: &Arc<Gate>, change: Change, record: Record) -> Result<(), Refused> {
+    match gate.journal.change(change.clone(), record.clone()).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tokio::spawn(crate::grants::write_at_last(Arc::clone(gate), change, record));
+            let detail =
+                format!("{error}; it is in force all the same, and that is written down when it can be");
+            Err(Refused::about(Reason::JournalUnavailable, detail))
+        }
+    }
+}
+
+/// The name under which the trust store remembers that a card's key was accepted.
+pub fn accepted_name(iccid: &str, id: &RootId) -> String {
+    format!("accepted:{iccid}:{id}")
+}
+
+/// What is remembered of a root that was switched. One that was added keeps its certificate.
+fn switched(sources: &Sources, root: &Standing, state: RootState) -> Change {
+    let kind = stored_kind(root.kind);
+    let added = sources.added.iter().find(|added| added.id == root.id && added.kind == kind);
+    Change::PutRoot(StoredRoot {
+        id: root.id.clone(),
+        kind,
+        state,
+        source: root.source.clone(),
+        subject: root.subject.clone(),
+        certificate: added.and_then(|added| added.certificate.clone()),
+        changed_at: clock::wall(),
+    })
+}
+
+fn of_id<'a>(trusted: &'a Trusted, id: &RootId) -> Result<Vec<&'a Standing>, Refused> {
+    let found: Vec<_> = trusted.roots.iter().filter(|root| root.id == *id).collect();
+    match found.is_empty() {
+        true => Err(Refused::about(Reason::NotFound, format!("there is no root `{id}`"))),
+        false => Ok(found),
+    }
+}
+
+fn record_of(found: &[&Standing], action: &'static str) -> Record {
+    let detail = found.first().map(|root| about(&root.id, root.kind, &root.subject));
+    Record { detail, ..Record::change(clock::wall(), action) }
+}
+
+fn about(id: &RootId, kind: RootKind, subject: &str) -> Value {
+    json!({ "root": id, "kind": kind.as_str(), "subject": subject })
+}
+
+fn not_the_users() -> Refused {
+    Refused::about(Reason::AdministratorRequired, "the third party domain is administered by somebody else")
+}
+
+fn read_only(root: &Standing) -> Refused {
+    let detail = match root.kind {
+        RootKind::Manufacturer => "the manufacturer's roots are fixed while the gate runs".to_owned(),
+        _ => {
+            format!("it comes from `{}`, and is removed there; `roots disable` switches it off", root.source)
+        }
+    };
+    Refused::about(Reason::RootReadOnly, detail)
+}
+
+fn printable_id(id: &RootId) -> String {
+    id.as_str().chars().take(16).collect()
+}

@@ -1,0 +1,280 @@
+//! Whom the device trusts: everything that the trust store is made of ([`Sources`]), and what comes out ([`Trusted`]): the
+//! store that packages are judged by, the state of every root, and who administers. Made at the start, at a reload, and
+//! whenever a card, a message of the administrator or the user changes something ([`change`]); by `app verify` and
+//! `doctor` from the directories alone.
+
+pub mod change;
+mod files;
+mod states;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use mexe_certs::Rules;
+use mexe_certs::root_store::{Provenance, Root, RootFault, RootKind, RootProblem, TrustStore};
+use mexe_journal::{StoredList, StoredRoot};
+use mexe_model::{Reason, RootId, SecurityDomain, WallTime};
+use serde_json::{Value, json};
+
+use crate::apps::hex;
+use crate::config::{ConfigError, Guard};
+
+pub use files::{FileProblem, Files, LARGEST_LIST, Operator};
+pub use states::{CardFacts, Configured, Facts, InCharge, State};
+
+/// Everything that a trust store is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// What lies on disk.
+    pub files: Arc<Files>,
+    /// Roots that were added while the gate ran, each with its certificate.
+    pub added: Vec<StoredRoot>,
+    /// Revocation lists that were taken in while the gate ran.
+    pub lists: Vec<StoredList>,
+    /// Roots that the user switched off: key, and whose it is.
+    pub off: BTreeSet<(RootId, &'static str)>,
+    /// The card in the device.
+    pub card: Option<CardFacts>,
+    /// What the card holds: whose roots, from which record, DER.
+    pub card_roots: Vec<(RootKind, String, Vec<u8>)>,
+    /// Keys that the owner accepted, each on a card.
+    pub accepted: BTreeSet<(String, RootId)>,
+    /// What the messages of each administrator said so far.
+    pub configured: BTreeMap<RootId, Configured>,
+    /// What the owner decided about judging.
+    pub rules: Rules,
+}
+
+impl Sources {
+    /// What the journal remembers of earlier changes; the directories and the card are not in it.
+    pub fn remembered(stored: &mexe_journal::Loaded) -> Self {
+        let off = |root: &StoredRoot| root.state == mexe_journal::RootState::Disabled;
+        let switched_off = stored.roots.iter().filter(|root| off(root));
+        let accepted = |(name, _): &(String, Value)| {
+            let (iccid, key) = name.strip_prefix("accepted:")?.split_once(':')?;
+            Some((iccid.to_owned(), key.parse().ok()?))
+        };
+        Self {
+            added: stored.roots.iter().filter(|root| root.certificate.is_some()).cloned().collect(),
+            lists: stored.lists.clone(),
+            off: switched_off.map(|root| (root.id.clone(), root.kind.as_str())).collect(),
+            accepted: stored.trust.iter().filter_map(accepted).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// One root with its state.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The key.
+    pub id: RootId,
+    /// Whose it is.
+    pub kind: RootKind,
+    /// Where it was found.
+    pub provenance: Provenance,
+    /// Whether it vouches.
+    pub state: State,
+    /// The network that it is bound to.
+    pub bound: Option<Operator>,
+    fingerprint: [u8; 32],
+    subject: String,
+    source: String,
+    not_before: WallTime,
+    not_after: WallTime,
+}
+
+/// The trust store, and how it came about.
+#[derive(Debug)]
+pub struct Trusted {
+    /// What a chain may end in.
+    pub store: TrustStore,
+    /// Every root, those that do not vouch as well.
+    pub roots: Vec<Standing>,
+    /// What vouches for nobody, and why.
+    pub problems: Vec<FileProblem>,
+    /// Who administers the third party domain.
+    pub in_charge: InCharge,
+    /// What it was made of.
+    pub sources: Arc<Sources>,
+}
+
+impl Trusted {
+    /// Made of the directories alone, as nothing else was ever changed; no directory is no roots.
+    ///
+    /// # Errors
+    /// A directory cannot be read, or something in it is not guarded.
+    pub fn load(
+        roots: Option<&Path>,
+        lists: Option<&Path>,
+        rules: Rules,
+        guard: &Guard,
+        at: WallTime,
+    ) -> Result<Self, ConfigError> {
+        let files = Arc::new(Files::read(roots, lists, guard)?);
+        Ok(Self::of(Sources { files, rules, ..Sources::default() }, at))
+    }
+
+    /// Made of these sources, as things stand at that time.
+    pub fn of(sources: Sources, at: WallTime) -> Self {
+        let mut problems = sources.files.problems.clone();
+        let mut builder = TrustStore::builder();
+        builder.rules(sources.rules);
+        let mut bound: BTreeMap<String, Operator> = BTreeMap::new();
+        for file in &sources.files.roots {
+            if let Some(operator) = &file.operator {
+                bound.insert(file.file.clone(), operator.clone());
+            }
+            let added = builder.add(file.kind, &file.file, &file.bytes, at);
+            problems.extend(added.into_iter().filter_map(Result::err).map(|p| of_root(&file.file, &p)));
+        }
+        for root in &sources.added {
+            let (Some(der), Some(kind)) = (&root.certificate, kind_of(root.kind)) else { continue };
+            let added = builder.add_from(Provenance::User, kind, &root.source, der, at);
+            problems.extend(added.into_iter().filter_map(Result::err).map(|p| of_root(&root.source, &p)));
+        }
+        for (kind, source, der) in &sources.card_roots {
+            let added = builder.add_from(Provenance::Usim, *kind, source, der, at);
+            problems.extend(added.into_iter().filter_map(Result::err).map(|p| of_root(source, &p)));
+        }
+        let store = builder.build();
+        let in_charge = in_charge(&store, &sources);
+        let card = sources.card.as_ref();
+        let on_this_card = |(iccid, key): &(String, RootId)| {
+            card.is_some_and(|card| card.iccid == *iccid).then(|| key.clone())
+        };
+        let facts = Facts {
+            in_charge: in_charge.clone(),
+            card: sources.card.clone(),
+            accepted: sources.accepted.iter().filter_map(on_this_card).collect(),
+            off: sources.off.clone(),
+        };
+        let stand = |root: &Root| {
+            let bound = bound.get(root.source()).filter(|_| root.provenance() == Provenance::Device);
+            (states::state_of(root, bound, &facts, at), bound.cloned())
+        };
+        let roots: Vec<Standing> = store.roots().iter().map(|root| Standing::of(root, stand(root))).collect();
+        let store = store.switched(|root| stand(root).0.vouches());
+        Self { store, roots, problems, in_charge, sources: Arc::new(sources) }
+    }
+
+    /// The domain of every root, and its state.
+    pub fn counted(&self) -> Vec<(SecurityDomain, State)> {
+        self.roots.iter().map(|root| (root.kind.domain(), root.state)).collect()
+    }
+
+    /// Why an app that this root vouched for may not run; `None` when the root is not in the way.
+    pub fn in_the_way(&self, id: &RootId, domain: SecurityDomain) -> Option<Reason> {
+        let of_domain = |root: &&Standing| root.id == *id && root.kind.domain() == domain;
+        let mut states = self.roots.iter().filter(of_domain).map(|root| root.state).peekable();
+        if states.peek().is_none() {
+            // Roots of a card that was taken out are not known any more.
+            return Some(Reason::RootInvalid);
+        }
+        // A key that is there twice vouches as long as one of its certificates does.
+        let mut why = None;
+        for state in states {
+            why = Some(state.suspends()?);
+        }
+        why
+    }
+
+    /// Every root and every problem, as the API and the command line list them.
+    pub fn shown(&self) -> Vec<Value> {
+        let problems = self.problems.iter().filter(|problem| !problem.kept).map(|problem| {
+            json!({"id": null, "state": "unusable", "source": problem.file, "problem": problem.what})
+        });
+        self.roots.iter().map(Standing::shown).chain(problems).collect()
+    }
+}
+
+impl Standing {
+    fn of(root: &Root, (state, bound): (State, Option<Operator>)) -> Self {
+        Self {
+            id: root.id().clone(),
+            kind: root.kind(),
+            provenance: root.provenance(),
+            state,
+            bound,
+            fingerprint: root.fingerprint(),
+            subject: root.subject().to_owned(),
+            source: root.source().to_owned(),
+            not_before: root.not_before(),
+            not_after: root.not_after(),
+        }
+    }
+
+    /// As the API shows it.
+    pub fn shown(&self) -> Value {
+        let mut shown = json!({
+            "id": self.id,
+            "kind": self.kind.as_str(),
+            "domain": self.kind.domain(),
+            "state": self.state.as_str(),
+            "provenance": self.provenance.as_str(),
+            "subject": self.subject,
+            "not_before": self.not_before.to_string(),
+            "not_after": self.not_after.to_string(),
+            "certificate": hex(&self.fingerprint),
+            "source": self.source,
+        });
+        let mut add = |name: &str, value: Value| {
+            if let Some(fields) = shown.as_object_mut() {
+                fields.insert(name.to_owned(), value);
+            }
+        };
+        if self.kind == RootKind::Operator && self.provenance != Provenance::Usim {
+            let unbound = || json!("unbound");
+            add("binding", self.bound.as_ref().map_or_else(unbound, |operator| json!(operator)));
+        }
+        if self.state != State::Enabled {
+            add("problem", json!(self.state.says()));
+        }
+        shown
+    }
+}
+
+/// Who administers: the card's key once the owner has accepted it, else the device's, else the user (decision 7).
+fn in_charge(store: &TrustStore, sources: &Sources) -> InCharge {
+    let administrators = || store.roots().iter().filter(|root| root.kind() == RootKind::Administrator);
+    let accepted = |root: &&Root| {
+        root.provenance() == Provenance::Usim
+            && sources
+                .card
+                .as_ref()
+                .is_some_and(|card| sources.accepted.contains(&(card.iccid.clone(), root.id().clone())))
+    };
+    let of_device = |root: &&Root| root.provenance() != Provenance::Usim;
+    let holder = administrators().find(accepted).or_else(|| administrators().find(of_device));
+    match holder {
+        None => InCharge::User,
+        Some(root) => InCharge::Holder {
+            key: root.id().clone(),
+            configured: sources.configured.get(root.id()).cloned().unwrap_or_default(),
+        },
+    }
+}
+
+fn of_root(file: &str, problem: &RootProblem) -> FileProblem {
+    let kept = matches!(problem.fault(), RootFault::Expired { .. } | RootFault::NotYetValid { .. });
+    FileProblem { file: file.to_owned(), what: problem.to_string(), kept }
+}
+
+/// The journal keeps the same words in a type of its own.
+fn kind_of(stored: mexe_journal::RootKind) -> Option<RootKind> {
+    RootKind::ALL.into_iter().find(|kind| kind.as_str() == stored.as_str())
+}
+
+/// As the journal has it.
+fn stored_kind(kind: RootKind) -> mexe_journal::RootKind {
+    match kind {
+        RootKind::Administrator => mexe_journal::RootKind::Administrator,
+        RootKind::Manufacturer => mexe_journal::RootKind::Manufacturer,
+        RootKind::Operator => mexe_journal::RootKind::Operator,
+        RootKind::ThirdParty => mexe_journal::RootKind::ThirdParty,
+    }
+}
+
+#[cfg(test)]
+mod tests;
