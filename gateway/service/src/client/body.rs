@@ -24,12 +24,33 @@ pub(super) enum Body {
         file: Box<tokio::fs::File>,
         /// How many are still to come.
         left: u64,
+        /// What goes before them.
+        head: Option<Bytes>,
+        /// What goes after them.
+        tail: Option<Bytes>,
     },
 }
 
 impl Body {
     pub(super) fn file(file: tokio::fs::File, length: u64) -> Self {
-        Self::File { file: Box::new(file), left: length }
+        Self::File { file: Box::new(file), left: length, head: None, tail: None }
+    }
+
+    /// A file's bytes between others, as in a multipart body.
+    pub(super) fn file_between(head: Bytes, file: tokio::fs::File, length: u64, tail: Bytes) -> Self {
+        Self::File { file: Box::new(file), left: length, head: Some(head), tail: Some(tail) }
+    }
+
+    /// How many bytes are still to come.
+    fn left(&self) -> u64 {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, |b| u64::try_from(b.len()).unwrap_or(u64::MAX));
+        match self {
+            Self::Bytes(bytes) => length(bytes),
+            Self::Empty => 0,
+            Self::File { left, head, tail, .. } => {
+                left.saturating_add(length(head)).saturating_add(length(tail))
+            }
+        }
     }
 }
 
@@ -40,8 +61,10 @@ impl hyper::body::Body for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut *self {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Empty | Self::File { left: 0, .. } => Poll::Ready(None),
-            Self::File { file, left } => {
+            Self::Empty => Poll::Ready(None),
+            Self::File { head: head @ Some(_), .. } => Poll::Ready(head.take().map(|b| Ok(Frame::data(b)))),
+            Self::File { left: 0, tail, .. } => Poll::Ready(tail.take().map(|b| Ok(Frame::data(b)))),
+            Self::File { file, left, .. } => {
                 let piece = usize::try_from(*left).map_or(PIECE, |left| left.min(PIECE));
                 let mut bytes = BytesMut::zeroed(piece);
                 let mut buffer = ReadBuf::new(&mut bytes);
@@ -60,16 +83,10 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Bytes(None) | Self::Empty | Self::File { left: 0, .. })
+        self.left() == 0 && !matches!(self, Self::Bytes(Some(_)))
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Bytes(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| u64::try_from(b.len()).unwrap_or(u64::MAX)))
-            }
-            Self::Empty => SizeHint::with_exact(0),
-            Self::File { left, .. } => SizeHint::with_exact(*left),
-        }
+        SizeHint::with_exact(self.left())
     }
 }

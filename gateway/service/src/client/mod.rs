@@ -216,6 +216,36 @@ impl Client {
         answer(self.sender.send_request(request).await.map_err(connection_broke)?).await
     }
 
+    /// As [`Client::upload`], with more that belongs to the package: name and content of each part, sent before it as
+    /// multipart/form-data.
+    ///
+    /// # Errors
+    /// As [`Client::upload`].
+    pub async fn upload_with(
+        &mut self,
+        path: &ApiPath,
+        parts: &[(&str, Vec<u8>)],
+        file: tokio::fs::File,
+        length: u64,
+    ) -> Result<Value, ClientError> {
+        let boundary = boundary(parts);
+        let mut head = Vec::new();
+        for (name, content) in parts {
+            head.extend_from_slice(part_head(&boundary, name).as_bytes());
+            head.extend_from_slice(content);
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(part_head(&boundary, "package").as_bytes());
+        let tail = format!("\r\n--{boundary}--\r\n");
+        let size = length.saturating_add((head.len() + tail.len()) as u64);
+        let request = request(Method::POST, path)
+            .header(CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
+            .header(CONTENT_LENGTH, size)
+            .body(Body::file_between(head.into(), file, length, tail.into()))
+            .map_err(|e| ClientError::broken("cannot make the request", e))?;
+        answer(self.sender.send_request(request).await.map_err(connection_broke)?).await
+    }
+
     /// `POST` that takes the connection over: the gate answers 101 and both sides speak `protocol` from then on.
     ///
     /// # Errors
@@ -250,6 +280,25 @@ impl Client {
         }
         let request = request.body(body).map_err(|e| ClientError::broken("cannot make the request", e))?;
         answer(in_time(self.sender.send_request(request)).await?).await
+    }
+}
+
+fn part_head(boundary: &str, name: &str) -> String {
+    format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n")
+}
+
+/// A line that stands in none of the parts. In the package it would have to be guessed by whoever made it.
+fn boundary(parts: &[(&str, Vec<u8>)]) -> String {
+    let mut salt = [0_u8; 16];
+    // Without random bytes the parts alone decide; the gate refuses what it cannot take apart.
+    let _ = aws_lc_rs::rand::fill(&mut salt);
+    loop {
+        let boundary = format!("mexegate-{}", crate::apps::hex(&salt));
+        let stands_in = |content: &[u8]| content.windows(boundary.len()).any(|w| w == boundary.as_bytes());
+        match parts.iter().any(|(_, content)| stands_in(content)) {
+            true => salt.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1)),
+            false => return boundary,
+        }
     }
 }
 

@@ -155,7 +155,7 @@ pub struct Facts {
 }
 
 /// The state of a root, which is bound to that operator if to any.
-pub fn state_of(root: &Root, bound: Option<&Operator>, facts: &Facts, at: WallTime) -> State {
+pub(super) fn state_of(root: &Root, bound: Option<&Operator>, facts: &Facts, at: WallTime) -> State {
     let kind = root.kind();
     if kind != RootKind::Manufacturer && facts.off.contains(&(root.id().clone(), kind.as_str())) {
         return State::Disabled;

@@ -55,14 +55,15 @@ fn a_bad_file_is_named_and_other_files_are_ignored() {
     fs::create_dir(dir.path().join("manufacturer")).unwrap();
     fs::create_dir(dir.path().join("manufacturer/f.crt")).unwrap();
     let trusted = load(Some(dir.path()), &guard(), AT).unwrap();
-    let files: Vec<_> = trusted.problems.iter().map(|problem| problem.file.as_str()).collect();
-    assert_eq!(files, ["operator/a.pem", "manufacturer/f.crt", "third-party/c.der"]);
+    let mut files: Vec<_> = trusted.problems.iter().map(|problem| problem.file.as_str()).collect();
+    files.sort_unstable();
+    assert_eq!(files, ["manufacturer/f.crt", "operator/a.pem", "third-party/c.der"]);
     for problem in &trusted.problems {
         let line = problem.to_string();
         assert!(line.contains(&problem.file) && line.lines().count() == 1, "{line}");
     }
     let shown = trusted.shown();
-    assert_eq!((&shown[0]["state"], &shown[0]["source"]), (&json!("unusable"), &json!("operator/a.pem")));
+    assert!(shown.iter().all(|root| root["state"] == "unusable"), "{shown:?}");
 }
 
 #[test]
