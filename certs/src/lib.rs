@@ -7,31 +7,43 @@
 //!
 //! Rooms, in the order in which a package meets them: `container` (one way to read the archive), `manifest`, `jar` (the
 //! whole package is signed), `cms` (one signature block), `path` and `chain` (who vouches), `judge` (the verdict).
+//!
+//! Beside the packages: [`mod@administrator`] (who controls the third party domain), [`ccm`] (what that one says), [`lineage`] and
+//! [`rotation`] (which app a package is, and who may update it), [`TimeFloor`] (when it cannot be).
 
+pub mod administrator;
 mod algorithm;
+pub mod ccm;
 mod certificate;
 mod chain;
 mod cms;
 mod container;
 mod evidence;
+mod fingerprint;
 mod jar;
 mod judge;
 mod key;
 mod limits;
+pub mod lineage;
 mod manifest;
 mod package;
 mod path;
 pub mod root_store;
+pub mod rotation;
 mod rules;
+mod sealed;
+mod time_floor;
 mod verdict;
 pub mod version;
 
 pub use evidence::{Evidence, Format};
+pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use judge::{read_entry, verify};
 pub use limits::Limits;
 pub use package::{PackageFacts, Runtime};
 pub use root_store::{Provenance, Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
 pub use rules::{Rules, Staleness};
+pub use time_floor::TimeFloor;
 pub use verdict::{
     CertificateFacts, Refusal, Revocation, SignerFacts, TrustVerdict, Untrusted, Verification, Voucher,
 };

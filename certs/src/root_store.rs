@@ -282,7 +282,7 @@ impl TrustStoreBuilder {
     }
 }
 
-fn may_be_root(certificate: &Certificate) -> Result<(), RootFault> {
+pub(crate) fn may_be_root(certificate: &Certificate) -> Result<(), RootFault> {
     match &certificate.key {
         Err(unusable) => return Err(RootFault::KeyUnusable(unusable.what.clone())),
         Ok(key) if !key.is_large_enough() => return Err(RootFault::KeyTooSmall(key.description())),

@@ -113,16 +113,16 @@ fn attributes(content_digest: &[u8], defect: Defect) -> (Vec<u8>, Vec<u8>) {
     }
 }
 
-fn attribute(oid: &[u8], value: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(oid: &[u8], value: &[u8]) -> Vec<u8> {
     sequence(&[oid, &tlv(0x31, value)])
 }
 
-fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     tlv(0x30, &parts.concat())
 }
 
 /// One DER value: tag, length, contents.
-fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
+pub(crate) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
     let length = contents.len().to_be_bytes();
     let significant: Vec<u8> = length.into_iter().skip_while(|byte| *byte == 0).collect();
     let mut out = vec![tag];
@@ -138,7 +138,7 @@ fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
     out
 }
 
-fn digest_of(signer: &Signer) -> (&'static [u8], &'static digest::Algorithm) {
+pub(crate) fn digest_of(signer: &Signer) -> (&'static [u8], &'static digest::Algorithm) {
     let algorithm = signer.key.algorithm();
     if *algorithm == rcgen::PKCS_ED25519 {
         (OID_SHA512, &digest::SHA512)
@@ -149,7 +149,7 @@ fn digest_of(signer: &Signer) -> (&'static [u8], &'static digest::Algorithm) {
     }
 }
 
-fn signature_algorithm(signer: &Signer) -> &'static [u8] {
+pub(crate) fn signature_algorithm(signer: &Signer) -> &'static [u8] {
     let algorithm = signer.key.algorithm();
     if *algorithm == rcgen::PKCS_ED25519 {
         b"\x30\x05\x06\x03\x2b\x65\x70"

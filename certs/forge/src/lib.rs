@@ -16,10 +16,13 @@
 //! # }
 //! ```
 
+pub mod ccm;
 mod cms;
 pub mod demo;
 pub mod jar;
 pub mod pki;
+pub mod rotation;
+pub mod sealed;
 
 /// Why something could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -45,6 +45,7 @@ reasons! {
     AppUnknown, "app-unknown", "no app of that id is installed", "see `mexegate app list`";
     BodyTooLarge, "body-too-large", "the request body is larger than allowed", "send less, or raise limits.package for packages";
     CcmExpired, "ccm-expired", "the certificate configuration message is not valid any more", "get a newer one from the administrator";
+    CcmGap, "ccm-gap", "the certificate configuration message builds on one that was not applied here", "apply the missing one, or one that replaces all";
     CcmMalformed, "ccm-malformed", "the certificate configuration message cannot be read", "get it from the administrator again";
     CcmNotYetValid, "ccm-not-yet-valid", "the certificate configuration message is not valid yet", "check the device's clock, or wait";
     CcmOlder, "ccm-older", "a newer certificate configuration message was applied before", "get the newest one from the administrator";

@@ -7,7 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use mexe_model::{AppId, DomainName, GrantId, Instant, Permission, RunId, SecurityDomain, Trust, WallTime};
+use mexe_model::{
+    ActionGroup, AppId, DomainName, GrantId, Groups, Instant, Permission, RunId, SecurityDomain, Trust,
+    WallTime,
+};
 use mexe_policy::*;
 
 const GRANTS: u32 = 10_000;
@@ -84,7 +87,18 @@ fn decide(c: &mut Criterion) {
         for (what, target) in cases {
             let run = Some(RunFacts { id: RunId(1), binding: RunBinding::Measured, ended: false });
             let action = policy.table().action("network.connect").unwrap();
-            let facts = Facts { app: &who, trust: TRUST, suspended: false, run, action, target };
+            // Restricted to what it asks for, so that the restriction is looked at to its end.
+            let groups = Groups::NONE.with(ActionGroup::Network);
+            let facts = Facts {
+                app: &who,
+                trust: TRUST,
+                groups,
+                legacy: false,
+                suspended: false,
+                run,
+                action,
+                target,
+            };
             group.bench_function(what, |b| {
                 b.iter(|| policy.decide(black_box(Instant::from_nanos(1)), black_box(&facts)))
             });

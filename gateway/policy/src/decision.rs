@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use mexe_model::{AppId, DomainName, GrantId, Instant, Permission, Reason, RunId, Trust};
+use mexe_model::{AppId, DomainName, GrantId, Groups, Instant, Permission, Reason, RunId, Trust};
 
 use crate::grant::table_says_no;
 use crate::index::{ActionIndex, Asker, Choice, Pick};
@@ -20,6 +20,11 @@ pub struct Facts<'a> {
     pub app: &'a AppId,
     /// Its security domain, or untrusted.
     pub trust: Trust,
+    /// The action groups that its certificates leave to it; [`Groups::ALL`] when they restrict nothing, and for the
+    /// untrusted.
+    pub groups: Groups,
+    /// Whether its verdict rests on algorithms that only the legacy rules accept: no permission of it outlives a run.
+    pub legacy: bool,
     /// Whether its verdict no longer holds.
     pub suspended: bool,
     /// The run it asks in. `None` asks what its next run would be answered, as `mexegate explain` does; nothing may be
@@ -183,7 +188,7 @@ struct Findings {
 
 impl Policy {
     /// Decides. The first that holds: the run has ended, the app is suspended, runs by token are refused, the table says
-    /// no, only the gate's own listeners are meant; then the grants.
+    /// no, the app's certificates leave it other groups only, only the gate's own listeners are meant; then the grants.
     pub fn decide(&self, now: Instant, facts: &Facts<'_>) -> Decision {
         let rule = Rule { action: facts.action, trust: facts.trust, grant: None, near_miss: None };
         let by_token = facts.run.is_some_and(|run| run.binding == RunBinding::Token);
@@ -199,10 +204,15 @@ impl Policy {
         let Some(maximum) = self.table().cell(facts.action, facts.trust).maximum else {
             return Decision::Refuse(table_says_no(facts.trust), rule);
         };
+        // After the table's own no, so that a restriction is never the reason for what the domain lacks anyway.
+        if !self.table().is_left(facts.action, facts.groups) {
+            return Decision::Refuse(Reason::RestrictedByCertificate, rule);
+        }
         if let Some(reason) = self.unreachable(&facts.target) {
             return Decision::Refuse(reason, rule);
         }
-        let asker = Asker { now, run: facts.run.map(|run| run.id), ceiling: self.ceiling(maximum, by_token) };
+        let ceiling = self.ceiling(maximum, by_token, facts.legacy);
+        let asker = Asker { now, run: facts.run.map(|run| run.id), ceiling };
         let Some(index) = self.index(facts.app).and_then(|app| app.action(facts.action)) else {
             return Decision::Ask(rule);
         };

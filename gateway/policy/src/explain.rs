@@ -4,12 +4,12 @@
 
 use std::net::IpAddr;
 
-use mexe_model::{Action, GrantId, Instant, Permission, Reason, Trust};
+use mexe_model::{Action, ActionGroup, GrantId, Groups, Instant, Permission, Reason, Trust};
 use serde::Serialize;
 
 use crate::address::{AddressClass, classify, shortest_naming_prefix};
 use crate::decision::{AddressMask, Decision, Facts, RunBinding, Target};
-use crate::grant::{Binding, Grant};
+use crate::grant::{Binding, Grant, Standing};
 use crate::policy::{Policy, TokenRuns};
 use crate::table::Provenance;
 use crate::target::{HostPattern, TargetPattern};
@@ -44,6 +44,12 @@ pub struct RuleExplanation {
     pub default: Option<Permission>,
     /// Where the cell comes from.
     pub provenance: Provenance,
+    /// The only action groups that the app's certificates leave to it; none when they restrict nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<&'static str>>,
+    /// Whether its verdict rests on legacy algorithms, so that no permission outlives a run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub legacy: bool,
     /// Whether the action may cost money.
     pub chargeable: bool,
     /// The grant that covers the request.
@@ -107,13 +113,17 @@ pub fn explain(policy: &Policy, now: Instant, facts: &Facts<'_>) -> Explanation 
     };
     let cell = policy.table().cell(facts.action, facts.trust);
     let row = policy.table().row(facts.action);
+    let offer = standing(facts).offer(facts.action, policy.table()).ok();
+    let restricted = facts.groups != Groups::ALL;
     let rule = RuleExplanation {
         action: row.map(|row| row.action.clone()),
         domain: facts.trust,
         cell: cell.to_string(),
-        maximum: cell.maximum,
-        default: cell.default,
+        maximum: offer.map(|(maximum, _)| maximum),
+        default: offer.map(|(_, default)| default),
         provenance: cell.provenance.clone(),
+        groups: restricted.then(|| facts.groups.iter().map(ActionGroup::as_str).collect()),
+        legacy: facts.legacy,
         chargeable: row.is_some_and(|row| row.chargeable),
         grant,
         near_miss: near_miss.map(|(grant, reason)| NearMiss { grant, reason }),
@@ -121,6 +131,10 @@ pub fn explain(policy: &Policy, now: Instant, facts: &Facts<'_>) -> Explanation 
     let grants = policy.grants_of(facts.app).iter().filter(|grant| grant.action() == facts.action);
     let grants = grants.map(|grant| explain_grant(policy, now, facts, grant)).collect();
     Explanation { decision: word, reason, rule, addresses: explain_addresses(policy, facts, mask), grants }
+}
+
+fn standing(facts: &Facts<'_>) -> Standing {
+    Standing { trust: facts.trust, groups: facts.groups, legacy: facts.legacy }
 }
 
 fn explain_addresses(policy: &Policy, facts: &Facts<'_>, mask: AddressMask) -> Vec<AddressExplanation> {
@@ -159,18 +173,23 @@ type Lack = Option<(Reason, &'static str)>;
 
 /// Why the grant cannot be used by this asker, whatever the target.
 fn lacks_use(policy: &Policy, facts: &Facts<'_>, grant: &Grant) -> Lack {
-    let Some(maximum) = policy.table().cell(facts.action, facts.trust).maximum else {
-        let reason = crate::grant::table_says_no(facts.trust);
-        return Some((reason, reason.says()));
+    let maximum = match standing(facts).offer(facts.action, policy.table()) {
+        Ok((maximum, _)) => maximum,
+        Err(reason) => return Some((reason, reason.says())),
     };
     if grant.permission() > maximum {
-        return Some((Reason::PermissionAboveMaximum, Reason::PermissionAboveMaximum.says()));
+        let by_table = policy.table().cell(facts.action, facts.trust).maximum;
+        let says = match by_table.is_some_and(|by_table| grant.permission() <= by_table) {
+            true => "an app signed with legacy algorithms uses no blanket permission",
+            false => Reason::PermissionAboveMaximum.says(),
+        };
+        return Some((Reason::PermissionAboveMaximum, says));
     }
     let by_token = facts.run.is_some_and(|run| run.binding == RunBinding::Token);
     if by_token && policy.settings().token_runs == TokenRuns::Refuse {
         return Some((Reason::TokenRunRefused, Reason::TokenRunRefused.says()));
     }
-    if grant.permission() > policy.ceiling(maximum, by_token) {
+    if grant.permission() > policy.ceiling(maximum, by_token, facts.legacy) {
         return Some((Reason::TokenRunRefused, "a run by token uses no blanket permission"));
     }
     if grant.is_spent() {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mexe_model::{AppId, GrantId, Instant, Permission, Reason, RunId, Trust, WallTime};
+use mexe_model::{AppId, GrantId, Groups, Instant, Permission, Reason, RunId, Trust, WallTime};
 
 use crate::table::{ActionId, SecurityTable, TargetKind};
 use crate::target::TargetPattern;
@@ -27,6 +27,45 @@ pub struct GrantSpec {
     pub granted_at: WallTime,
     /// The first instant at which it no longer holds.
     pub expires: Option<Instant>,
+}
+
+/// What an app is to the security table. Made of a [`Trust`] alone, it is that of an app without restriction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its security domain, or untrusted.
+    pub trust: Trust,
+    /// The action groups that its certificates leave to it.
+    pub groups: Groups,
+    /// Whether its verdict rests on algorithms that only the legacy rules accept.
+    pub legacy: bool,
+}
+
+impl Standing {
+    /// The widest permission for the action that the user may give to such an app, and the one that is offered first.
+    ///
+    /// # Errors
+    /// [`Reason::UntrustedApp`] or [`Reason::ForbiddenToDomain`] when the table says no,
+    /// [`Reason::RestrictedByCertificate`] when the app's certificates do.
+    pub fn offer(self, action: ActionId, table: &SecurityTable) -> Result<(Permission, Permission), Reason> {
+        let cell = table.cell(action, self.trust);
+        let Some((maximum, default)) = cell.maximum.zip(cell.default) else {
+            return Err(table_says_no(self.trust));
+        };
+        if !table.is_left(action, self.groups) {
+            return Err(Reason::RestrictedByCertificate);
+        }
+        // Old algorithms: at most for a run, and by itself only for one action.
+        Ok(match self.legacy {
+            true => (maximum.min(Permission::Session), Permission::SingleAction),
+            false => (maximum, default),
+        })
+    }
+}
+
+impl From<Trust> for Standing {
+    fn from(trust: Trust) -> Self {
+        Self { trust, groups: Groups::ALL, legacy: false }
+    }
 }
 
 /// Which runs a session grant belongs to.
@@ -53,17 +92,17 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Checks the user's wish against the table, for an app of that trust.
+    /// Checks the user's wish against the table, for an app of that standing.
     ///
     /// # Errors
-    /// [`Reason::UntrustedApp`] or [`Reason::ForbiddenToDomain`] when the table says no,
-    /// [`Reason::PermissionAboveMaximum`] when it says yes but less, [`Reason::RequestMalformed`] when the action takes
-    /// no such target.
-    pub fn new(spec: GrantSpec, trust: Trust, table: &SecurityTable) -> Result<Self, Reason> {
-        let cell = table.cell(spec.action, trust);
-        let Some((maximum, default)) = cell.maximum.zip(cell.default) else {
-            return Err(table_says_no(trust));
-        };
+    /// Those of [`Standing::offer`]; [`Reason::PermissionAboveMaximum`] when it may have less,
+    /// [`Reason::RequestMalformed`] when the action takes no such target.
+    pub fn new(
+        spec: GrantSpec,
+        standing: impl Into<Standing>,
+        table: &SecurityTable,
+    ) -> Result<Self, Reason> {
+        let (maximum, default) = standing.into().offer(spec.action, table)?;
         let permission = spec.permission.unwrap_or(default);
         if permission > maximum {
             return Err(Reason::PermissionAboveMaximum);

@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use mexe_model::{AppId, GrantId, Instant, Permission, RunId, SecurityDomain, Trust, WallTime};
+//! use mexe_model::{AppId, GrantId, Groups, Instant, Permission, RunId, SecurityDomain, Trust, WallTime};
 //! use mexe_policy::decision::{Decision, Facts, RunBinding, RunFacts, Target};
 //! use mexe_policy::grant::{Grant, GrantSpec};
 //! use mexe_policy::policy::{Policy, Settings};
@@ -38,6 +38,8 @@
 //! let facts = Facts {
 //!     app: &app,
 //!     trust,
+//!     groups: Groups::ALL,
+//!     legacy: false,
 //!     suspended: false,
 //!     run: Some(RunFacts { id: RunId(1), binding: RunBinding::Measured, ended: false }),
 //!     action: connect,
@@ -63,7 +65,7 @@ pub mod target;
 pub use address::{AddressClass, classify};
 pub use decision::{AddressMask, Decision, Facts, Rule, RunBinding, RunFacts, Target, Ticket};
 pub use explain::{Explanation, explain};
-pub use grant::{Binding, Grant, GrantSpec};
+pub use grant::{Binding, Grant, GrantSpec, Standing};
 pub use name::parse_host;
 pub use policy::{Policy, Settings, TokenRuns};
 pub use surroundings::Surroundings;

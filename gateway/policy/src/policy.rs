@@ -285,13 +285,11 @@ impl Policy {
         Self(Arc::new(state))
     }
 
-    /// The widest permission that an asker may use here: no wider than the cell, and no blanket for a run by token unless
-    /// the settings say so.
-    pub(crate) fn ceiling(&self, maximum: Permission, by_token: bool) -> Permission {
-        match self.0.settings.token_runs {
-            TokenRuns::SessionOnly if by_token => maximum.min(Permission::Session),
-            _ => maximum,
-        }
+    /// The widest permission that an asker may use here: no wider than the cell, no blanket for a run by token unless the
+    /// settings say so, and no blanket for an app whose verdict rests on legacy algorithms.
+    pub(crate) fn ceiling(&self, maximum: Permission, by_token: bool, legacy: bool) -> Permission {
+        let session_only = legacy || (by_token && self.0.settings.token_runs == TokenRuns::SessionOnly);
+        if session_only { maximum.min(Permission::Session) } else { maximum }
     }
 }
 

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use mexe_model::{AppId, GrantId, Instant, Permission, Reason, RunId, Trust, WallTime};
+use mexe_model::{ActionGroup, AppId, GrantId, Groups, Instant, Permission, Reason, RunId, Trust, WallTime};
 use mexe_policy::*;
 
 const NOW: Instant = Instant::from_nanos(100);
@@ -74,19 +74,48 @@ struct State {
     run: Option<RunFacts>,
     suspended: bool,
     tokens: TokenRuns,
+    left: Left,
+    legacy: bool,
+}
+
+/// What the certificates leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    All,
+    TheOthers,
+    OnlyThis,
+    Nothing,
+}
+
+impl Left {
+    fn groups(self, asked: ActionGroup) -> Groups {
+        match self {
+            Self::All => Groups::ALL,
+            Self::TheOthers => ActionGroup::ALL.iter().copied().filter(|group| *group != asked).collect(),
+            Self::OnlyThis => Groups::NONE.with(asked),
+            Self::Nothing => Groups::NONE,
+        }
+    }
 }
 
 fn states() -> Vec<State> {
     let mut states = Vec::new();
-    for tokens in [TokenRuns::Allow, TokenRuns::Refuse, TokenRuns::SessionOnly] {
+    let lefts = [Left::All, Left::TheOthers, Left::OnlyThis, Left::Nothing];
+    let standings = lefts.into_iter().flat_map(|left| [(left, false), (left, true)]);
+    let tokens = [TokenRuns::Allow, TokenRuns::Refuse, TokenRuns::SessionOnly];
+    for (tokens, (left, legacy)) in
+        tokens.into_iter().flat_map(|tokens| standings.clone().map(move |standing| (tokens, standing)))
+    {
         for suspended in [false, true] {
-            states.push(State { run: None, suspended, tokens });
+            states.push(State { run: None, suspended, tokens, left, legacy });
             for binding in [RunBinding::Measured, RunBinding::Token] {
                 for ended in [false, true] {
                     states.push(State {
                         run: Some(RunFacts { id: RunId(7), binding, ended }),
                         suspended,
                         tokens,
+                        left,
+                        legacy,
                     });
                 }
             }
@@ -140,6 +169,8 @@ fn the_whole_lattice_of_table_permission_and_run_state() {
                     let facts = Facts {
                         app: &app,
                         trust,
+                        groups: state.left.groups(row.group.unwrap()),
+                        legacy: state.legacy,
                         suspended: state.suspended,
                         run: state.run,
                         action: row.id,
@@ -162,7 +193,7 @@ fn the_whole_lattice_of_table_permission_and_run_state() {
             }
         }
     }
-    assert!(asked > 20_000, "{asked}");
+    assert!(asked > 160_000, "{asked}");
 }
 
 /// Ok, or whether it is a question and the reason.
@@ -185,13 +216,80 @@ fn expected(
     if maximum.is_none() {
         return Err((false, no(trust)));
     }
+    if matches!(state.left, Left::TheOthers | Left::Nothing) {
+        return Err((false, Reason::RestrictedByCertificate));
+    }
     match held {
         Held::Nothing => Err((true, Reason::PermissionMissing)),
+        Held::Grant(Permission::Blanket, _, _) if state.legacy => Err((true, Reason::PermissionMissing)),
         Held::Grant(Permission::Blanket, _, _) if by_token && state.tokens == TokenRuns::SessionOnly => {
             Err((true, Reason::PermissionMissing))
         }
         Held::Grant(Permission::Session, _, false) => Err((true, Reason::PermissionMissing)),
         Held::Grant(_, false, _) => Err((true, Reason::PermissionExpired)),
         Held::Grant(permission, true, _) => Ok(permission),
+    }
+}
+
+#[test]
+fn the_groups_of_the_shipped_table_are_those_that_certificates_can_name() {
+    let table = SecurityTable::shipped().unwrap();
+    let of_table: Vec<_> = table.groups().map(|group| (group.number, group.name.to_string())).collect();
+    let of_model: Vec<_> =
+        ActionGroup::ALL.iter().map(|group| (group.number(), group.as_str().to_owned())).collect();
+    assert_eq!(of_table, of_model);
+    for row in table.rows() {
+        assert_eq!(row.group.map(ActionGroup::as_str), Some(row.action.group()), "{}", row.action);
+    }
+}
+
+#[test]
+fn a_group_that_no_certificate_can_name_is_closed_to_restricted_apps() {
+    let table = "[[group]]\nname = \"extra\"\nnumber = 14\ntitle = \"Extra\"\n\
+        [[action]]\naction = \"extra.one\"\ncovers = \"x\"\ntarget = \"none\"\nchargeable = false\n\
+        operator = { permission = \"session(single)\", provenance = \"decision:1\" }\n\
+        manufacturer = { permission = \"no\", provenance = \"decision:1\" }\n\
+        third-party = { permission = \"no\", provenance = \"decision:1\" }\n\
+        untrusted = { permission = \"no\", provenance = \"decision:1\" }\n";
+    let table = SecurityTable::from_toml(table).unwrap();
+    let action = table.action("extra.one").unwrap();
+    let trust = Trust::ALL[0];
+    let offered = |groups| Standing { trust, groups, legacy: false }.offer(action, &table);
+    assert_eq!(offered(Groups::ALL), Ok((Permission::Session, Permission::SingleAction)));
+    let all_but_one = ActionGroup::ALL.iter().copied().skip(1).collect();
+    assert_eq!(offered(all_but_one), Err(Reason::RestrictedByCertificate));
+}
+
+#[test]
+fn grants_are_no_wider_than_certificates_and_legacy_algorithms_leave() {
+    let table = SecurityTable::shipped().unwrap();
+    for row in table.rows() {
+        let this = row.group.unwrap();
+        for trust in Trust::ALL {
+            for left in [Left::All, Left::TheOthers, Left::OnlyThis, Left::Nothing] {
+                for legacy in [false, true] {
+                    let standing = Standing { trust, groups: left.groups(this), legacy };
+                    let offered = standing.offer(row.id, &table);
+                    let expected = match row.cell(trust).maximum.zip(row.cell(trust).default) {
+                        None => Err(no(trust)),
+                        Some(_) if matches!(left, Left::TheOthers | Left::Nothing) => {
+                            Err(Reason::RestrictedByCertificate)
+                        }
+                        Some((Permission::SingleAction, _)) if legacy => {
+                            Ok((Permission::SingleAction, Permission::SingleAction))
+                        }
+                        Some(_) if legacy => Ok((Permission::Session, Permission::SingleAction)),
+                        Some(cell) => Ok(cell),
+                    };
+                    assert_eq!(offered, expected, "{} {standing:?}", row.action);
+                    let blanket = Grant::new(spec(row.id, Some(Permission::Blanket), None), standing, &table);
+                    let wide = expected.and_then(|(maximum, _)| match maximum {
+                        Permission::Blanket => Ok(Permission::Blanket),
+                        _ => Err(Reason::PermissionAboveMaximum),
+                    });
+                    assert_eq!(blanket.map(|grant| grant.permission()), wide, "{} {standing:?}", row.action);
+                }
+            }
+        }
     }
 }

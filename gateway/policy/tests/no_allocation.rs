@@ -16,7 +16,10 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mexe_model::{AppId, DomainName, GrantId, Instant, Permission, RunId, SecurityDomain, Trust, WallTime};
+use mexe_model::{
+    ActionGroup, AppId, DomainName, GrantId, Groups, Instant, Permission, RunId, SecurityDomain, Trust,
+    WallTime,
+};
 use mexe_policy::*;
 
 struct Counting;
@@ -104,11 +107,17 @@ fn a_decision_neither_allocates_nor_frees() {
         for trust in Trust::ALL {
             for binding in [RunBinding::Measured, RunBinding::Token] {
                 for ended in [false, true] {
-                    for target in &targets {
+                    let restrictions = [Groups::ALL, Groups::NONE, Groups::NONE.with(ActionGroup::Network)];
+                    let standings = restrictions.iter().flat_map(|groups| [(groups, false), (groups, true)]);
+                    for ((groups, legacy), target) in
+                        standings.flat_map(|standing| targets.iter().map(move |target| (standing, target)))
+                    {
                         let run = Some(RunFacts { id: RunId(1), binding, ended });
                         let facts = Facts {
                             app: who,
                             trust,
+                            groups: *groups,
+                            legacy,
                             suspended: false,
                             run,
                             action: connect,

@@ -16,13 +16,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use mexe_model::{
-    AppId, DomainName, GrantId, Instant, Permission, Reason, RunId, SecurityDomain, Trust, WallTime,
+    ActionGroup, AppId, DomainName, GrantId, Groups, Instant, Permission, Reason, RunId, SecurityDomain,
+    Trust, WallTime,
 };
 use mexe_policy::*;
 use proptest::prelude::*;
 use support::{Answer, Plain, Question, TokenRule, Where, World};
 
-const ACTIONS: [&str; 3] = ["network.connect", "network.datagram", "network.call"];
+const ACTIONS: [&str; 3] = ["network.connect", "user-data.read", "network.call"];
+/// Groups of the table, and one that is not in it.
+const GROUPS: [&str; 3] = ["network", "user-data", "peripheral"];
 const APPS: [&str; 3] = ["alpha", "beta", "gamma"];
 const NAMES: [&str; 8] = [
     "example.org",
@@ -131,6 +134,8 @@ enum Event {
 struct AskPlan {
     app: usize,
     trust: Trust,
+    groups: Option<Vec<&'static str>>,
+    legacy: bool,
     suspended: bool,
     /// Which of the runs so far, by token, ended.
     run: Option<(usize, bool, bool)>,
@@ -162,9 +167,11 @@ fn ask_plan() -> impl Strategy<Value = AskPlan> {
     let run = proptest::option::weighted(0.9, (0usize..6, any::<bool>(), proptest::bool::weighted(0.05)));
     let action = prop_oneof![6 => Just(0usize), 1 => 1usize..3];
     let addresses = proptest::collection::vec(of(&ADDRESSES), 0..4);
+    let groups =
+        proptest::option::weighted(0.3, proptest::sample::subsequence(GROUPS.to_vec(), 0..=GROUPS.len()));
     (
         0usize..3,
-        trust,
+        (trust, groups, proptest::bool::weighted(0.2)),
         proptest::bool::weighted(0.05),
         run,
         action,
@@ -174,18 +181,24 @@ fn ask_plan() -> impl Strategy<Value = AskPlan> {
         of(&PORTS),
         0u64..20,
     )
-        .prop_map(|(app, trust, suspended, run, action, stage, name, addresses, port, now)| AskPlan {
-            app: app / 2,
-            trust,
-            suspended,
-            run,
-            action,
-            stage,
-            name,
-            addresses,
-            port,
-            now,
-        })
+        .prop_map(
+            |(app, (trust, groups, legacy), suspended, run, action, stage, name, addresses, port, now)| {
+                AskPlan {
+                    app: app / 2,
+                    trust,
+                    groups,
+                    legacy,
+                    suspended,
+                    run,
+                    action,
+                    stage,
+                    name,
+                    addresses,
+                    port,
+                    now,
+                }
+            },
+        )
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -201,6 +214,7 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn toml(cells: &[Option<Permission>]) -> String {
     let mut text = String::from("[[group]]\nname = \"network\"\nnumber = 6\ntitle = \"Network\"\n");
+    text += "[[group]]\nname = \"user-data\"\nnumber = 7\ntitle = \"User data\"\n";
     for (row, action) in ACTIONS.iter().enumerate() {
         text += &format!(
             "[[action]]\naction = \"{action}\"\ncovers = \"x\"\ntarget = \"endpoint\"\nchargeable = true\n"
@@ -229,7 +243,12 @@ fn ask(policy: &Policy, q: &Question) -> (Answer, Explanation) {
         binding: if token { RunBinding::Token } else { RunBinding::Measured },
         ended,
     });
-    let facts = Facts { app: &q.app, trust: q.trust, suspended: q.suspended, run, action: q.action, target };
+    let groups = match &q.groups {
+        None => Groups::ALL,
+        Some(names) => names.iter().map(|name| name.parse::<ActionGroup>().unwrap()).collect(),
+    };
+    let (trust, legacy, suspended, action) = (q.trust, q.legacy, q.suspended, q.action);
+    let facts = Facts { app: &q.app, trust, groups, legacy, suspended, run, action, target };
     let answer = match policy.decide(q.now, &facts) {
         Decision::Allow(ticket) => {
             assert_eq!(ticket.epoch, policy.epoch());
@@ -255,6 +274,8 @@ fn question(plan: &AskPlan, runs: &[RunId], actions: &[ActionId]) -> Question {
     Question {
         app: app(plan.app),
         trust: plan.trust,
+        groups: plan.groups.as_ref().map(|groups| groups.iter().map(|g| (*g).to_owned()).collect()),
+        legacy: plan.legacy,
         suspended: plan.suspended,
         run,
         action: actions[plan.action],
@@ -285,6 +306,11 @@ proptest! {
         let actions: Vec<ActionId> = ACTIONS.iter().map(|a| table.action(a).unwrap()).collect();
         let mut world = World {
             table: Vec::new(),
+            groups: actions
+                .iter()
+                .zip(ACTIONS)
+                .map(|(action, name)| (*action, name.split('.').next().unwrap().to_owned()))
+                .collect(),
             tokens,
             listeners: listeners.iter().map(|l| l.parse().unwrap()).collect(),
             device: device.iter().map(|d| d.parse().unwrap()).collect(),

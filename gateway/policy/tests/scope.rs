@@ -14,7 +14,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use mexe_model::{
-    AppId, DomainName, GrantId, Host, Instant, Permission, Reason, RunId, SecurityDomain, Trust, WallTime,
+    AppId, DomainName, GrantId, Groups, Host, Instant, Permission, Reason, RunId, SecurityDomain, Trust,
+    WallTime,
 };
 use mexe_policy::*;
 
@@ -53,7 +54,9 @@ fn policy(targets: &[&str]) -> Policy {
 fn decide_in(policy: &Policy, run: u64, target: Target<'_>) -> Decision {
     let run = Some(RunFacts { id: RunId(run), binding: RunBinding::Measured, ended: false });
     let action = policy.table().action("network.connect").unwrap();
-    policy.decide(START, &Facts { app: &app(), trust: THIRD, suspended: false, run, action, target })
+    let (groups, legacy) = (Groups::ALL, false);
+    let facts = Facts { app: &app(), trust: THIRD, groups, legacy, suspended: false, run, action, target };
+    policy.decide(START, &facts)
 }
 
 /// The mask, or the reason.

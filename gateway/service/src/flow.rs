@@ -135,8 +135,16 @@ async fn permitted(gate: &Gate, asked: &Asked) -> Result<(Ticket, Vec<SocketAddr
 
 fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> Result<Ticket, Reason> {
     let run = &asked.run;
-    let facts =
-        Facts { app: &run.app, trust: run.trust, suspended: false, run: Some(run.facts()), action, target };
+    let facts = Facts {
+        app: &run.app,
+        trust: run.trust,
+        groups: mexe_model::Groups::ALL,
+        legacy: false,
+        suspended: false,
+        run: Some(run.facts()),
+        action,
+        target,
+    };
     let began = clock::now();
     let decision = gate.policy().decide(began, &facts);
     gate.metrics.decision_seconds.observe(clock::now().since(began).as_secs_f64());

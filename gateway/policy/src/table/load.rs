@@ -123,7 +123,8 @@ fn check_row(id: ActionId, row: RawRow, groups: &[Group]) -> Result<Row, Mistake
         column(Trust::Untrusted, row.untrusted)?,
     ];
     let (target, chargeable) = (row.target, row.chargeable);
-    Ok(Row { id, action, covers: row.covers.into(), target, chargeable, cells })
+    let group = action.group().parse().ok();
+    Ok(Row { id, action, group, covers: row.covers.into(), target, chargeable, cells })
 }
 
 fn check_cell(action: &Action, column: Trust, raw: RawCell) -> Result<Cell, Mistake> {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use mexe_model::{Action, Permission, SecurityDomain, Trust};
+use mexe_model::{Action, ActionGroup, Groups, Permission, SecurityDomain, Trust};
 
 pub use error::{TableError, TableProblem};
 
@@ -50,6 +50,8 @@ pub struct Row {
     pub id: ActionId,
     /// Its name.
     pub action: Action,
+    /// Its group, where certificates can name it; `None` for a group that only this table has.
+    pub group: Option<ActionGroup>,
     /// What it covers, in a sentence.
     pub covers: Arc<str>,
     /// What a grant for it may be limited to.
@@ -60,6 +62,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether certificates that leave these groups leave this action. A group that no certificate can name is left only
+    /// by those that restrict nothing.
+    pub fn is_left_by(&self, groups: Groups) -> bool {
+        self.group.map_or(groups == Groups::ALL, |group| groups.contains(group))
+    }
+
     /// The cell of one column.
     pub fn cell(&self, trust: Trust) -> &Cell {
         let [operator, manufacturer, third_party, untrusted] = &self.cells;
@@ -166,6 +174,12 @@ impl SecurityTable {
     pub fn cell(&self, action: ActionId, trust: Trust) -> &Cell {
         static NO: Cell = Cell::NO;
         self.row(action).map_or(&NO, |row| row.cell(trust))
+    }
+
+    /// Whether certificates that leave these groups leave the action; true for an action that the table does not have,
+    /// because its cell is no already.
+    pub fn is_left(&self, action: ActionId, groups: Groups) -> bool {
+        self.row(action).is_none_or(|row| row.is_left_by(groups))
     }
 
     /// All rows, in the order of the file.

@@ -37,6 +37,8 @@ pub enum TokenRule {
 pub struct World {
     /// Maximum by action and column; absent is no.
     pub table: Vec<(ActionId, Trust, Permission)>,
+    /// The group of every action.
+    pub groups: Vec<(ActionId, String)>,
     pub tokens: TokenRule,
     pub listeners: Vec<SocketAddr>,
     pub device: Vec<IpAddr>,
@@ -56,6 +58,9 @@ pub enum Where {
 pub struct Question {
     pub app: AppId,
     pub trust: Trust,
+    /// The names of the groups that the certificates leave; `None`: they restrict nothing.
+    pub groups: Option<Vec<String>>,
+    pub legacy: bool,
     pub suspended: bool,
     /// Id, whether by token, whether ended.
     pub run: Option<(RunId, bool, bool)>,
@@ -124,6 +129,11 @@ impl World {
                 Reason::ForbiddenToDomain
             });
         };
+        if let Some(left) = &q.groups
+            && !self.groups.iter().any(|(action, group)| *action == q.action && left.contains(group))
+        {
+            return refuse(Reason::RestrictedByCertificate);
+        }
         match &q.target {
             Where::Address(address, port) if self.is_listener(*address, *port) => {
                 return refuse(Reason::OwnAddress);
@@ -144,6 +154,7 @@ impl World {
             .filter(|g| {
                 !(by_token && self.tokens == TokenRule::SessionOnly && g.permission == Permission::Blanket)
             })
+            .filter(|g| !(q.legacy && g.permission == Permission::Blanket))
             .filter(|g| match (g.permission, &g.runs, q.run) {
                 (Permission::Session, None, None) => true,
                 (Permission::Session, Some(runs), Some((run, _, _))) => runs.contains(&run),
