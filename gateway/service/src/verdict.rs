@@ -12,8 +12,14 @@ use crate::refused::Refused;
 use crate::trust::Trusted;
 
 /// Judges a package against the roots of this device.
-pub fn verify(reader: impl Read + Seek, size: u64, trusted: &Trusted, at: WallTime) -> Verification {
-    mexe_certs::verify(reader, size, Evidence::Inside, &trusted.store, at, &Limits::default())
+pub fn verify(
+    reader: impl Read + Seek,
+    size: u64,
+    evidence: Evidence<'_>,
+    trusted: &Trusted,
+    at: WallTime,
+) -> Verification {
+    mexe_certs::verify(reader, size, evidence, &trusted.store, at, &Limits::default())
 }
 
 /// The column that the verdict puts the package in.
@@ -93,6 +99,14 @@ pub fn groups(verdict: &TrustVerdict) -> Groups {
 /// Whether it rests on an algorithm that only the legacy rules accept.
 pub fn is_legacy(verdict: &TrustVerdict) -> bool {
     matches!(verdict, TrustVerdict::Verified(voucher) if voucher.legacy)
+}
+
+/// When a timestamping authority saw the signatures.
+pub fn stamped_at(verdict: &TrustVerdict) -> Option<WallTime> {
+    match verdict {
+        TrustVerdict::Verified(voucher) => voucher.stamped_at,
+        _ => None,
+    }
 }
 
 /// Who signed, with chains. Names of signers that were not verified are never shown.

@@ -7,11 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use mexe_certs::{Format, PackageFacts, Runtime, version};
+use mexe_certs::lineage::{Installed, Keeps, Lineage, Update, decide_update};
+use mexe_certs::rotation::{Claim, judge_rotation, read_statements};
+use mexe_certs::{Fingerprint, Limits, PackageFacts, Refusal, Runtime, Verification, lineage};
 use mexe_journal::{Change, Outcome, Record};
-use mexe_model::{AppId, Reason, Trust};
+use mexe_model::{AppId, Reason, SecurityDomain, Trust};
 use serde_json::json;
+use tempfile::NamedTempFile;
 
+use super::evidence::StoredEvidence;
 use super::judging::judge_file;
 use super::{App, FOLDER, hex};
 use crate::clock;
@@ -19,55 +23,106 @@ use crate::gate::Gate;
 use crate::grants::unavailable;
 use crate::refused::Refused;
 use crate::running;
+use crate::trust::InCharge;
 use crate::verdict;
 
-/// Judges a package and installs it. `file_name` names a package that does not name itself.
+/// A package that somebody wants to install, with what came along.
+#[derive(Debug)]
+pub struct Offered {
+    /// The package's bytes.
+    pub package: NamedTempFile,
+    /// The signature that is not in the package.
+    pub evidence: StoredEvidence,
+    /// Its file's name; names a package that does not name itself.
+    pub file_name: Option<String>,
+    /// What the user calls it, where the package cannot say.
+    pub name: Option<String>,
+    /// Its version, likewise.
+    pub version: Option<String>,
+    /// The app that it must be an update of.
+    pub update: Option<AppId>,
+    /// Whether an older version may replace a newer one; grants are dropped then.
+    pub downgrade: bool,
+}
+
+impl Offered {
+    /// A package and nothing else.
+    pub fn package(package: NamedTempFile) -> Self {
+        Self {
+            package,
+            evidence: StoredEvidence::default(),
+            file_name: None,
+            name: None,
+            version: None,
+            update: None,
+            downgrade: false,
+        }
+    }
+}
+
+/// Judges a package and installs it.
 ///
 /// # Errors
 /// What is wrong with the package, an id that another signer's app has, an older version, or
 /// [`Reason::JournalUnavailable`]; nothing is changed then.
-pub async fn install(
-    gate: &Arc<Gate>,
-    package: tempfile::NamedTempFile,
-    file_name: Option<&str>,
-) -> Result<Arc<App>, Refused> {
-    let (judged, verification) = judge_file(gate, package.path(), clock::wall()).await?;
-    let facts = verification.package.as_ref();
-    let result = match judged {
-        Err(refused) => Err(refused),
-        Ok(trust) => named(facts, file_name).map(|(id, name, version)| (trust, id, name, version)),
-    };
-    let (trust, slug, name, version) = match result {
-        Ok(named) => named,
+pub async fn install(gate: &Arc<Gate>, offered: Offered) -> Result<Arc<App>, Refused> {
+    gate.clock_holds()?;
+    let judged = judge(gate, &offered).await;
+    let judged = match judged {
+        Ok(judged) => judged,
         Err(refused) => {
-            write_refused_install(gate, file_name, &refused).await;
+            write_refused_install(gate, offered.file_name.as_deref(), &refused).await;
             return Err(refused);
         }
     };
     let changing = gate.change().await;
-    let signer_key = verdict::signer_key(&verification.verdict);
+    let Judged { trust, name, version, verification, statements } = judged;
+    let verdict = &verification.verdict;
+    // Roots may have changed while the package was read.
+    let trusted = gate.trusted();
+    let in_the_way = |root| trusted.in_the_way(root, trust.domain()?);
+    if let Some(reason) = verdict::roots(verdict).iter().find_map(in_the_way) {
+        return Err(reason.into());
+    }
+    let facts = verification.package.as_ref();
+    let package = Package {
+        lineage: lineage_of(trust, verdict::signer_key(verdict).as_deref(), &name),
+        version: &version,
+        digest: Fingerprint(verification.digest),
+        statements: &statements,
+    };
+    let Place { id, replaced, keeps } = match place(gate, &offered, &package) {
+        Ok(place) => place,
+        Err(refused) => {
+            drop(changing);
+            write_refused_install(gate, offered.file_name.as_deref(), &refused).await;
+            return Err(refused);
+        }
+    };
     let digest = hex(&verification.digest);
-    let (id, replaced) = place(gate, slug, trust, signer_key.as_deref(), &digest, &version)?;
     let app = App {
         id,
         name,
         version,
         trust,
         file: format!("{FOLDER}/{digest}"),
+        evidence: offered.evidence.file(FOLDER, &digest),
         digest,
-        signer_key,
-        root: verdict::root(&verification.verdict),
-        roots: verdict::roots(&verification.verdict),
-        format: Format::Jar,
-        groups: verdict::groups(&verification.verdict),
-        legacy: verdict::is_legacy(&verification.verdict),
+        signer_key: verdict::signer_key(verdict),
+        root: verdict::root(verdict),
+        roots: verdict::roots(verdict),
+        format: offered.evidence.as_evidence().format(),
+        groups: verdict::groups(verdict),
+        legacy: verdict::is_legacy(verdict),
         qos_profile: facts.filter(|_| trust != Trust::Untrusted).and_then(|f| f.qos_profile.clone()),
         runtime: facts.map_or(Runtime::Jar, |f| f.runtime.clone()),
         installed_at: clock::wall(),
         suspended: None,
-        signers: verdict::signers(&verification.verdict),
+        signers: verdict::signers(verdict),
     };
-    keep_file(gate, package, &app.file).map_err(|error| {
+    let kept = keep(gate, &offered.evidence, app.evidence.as_deref())
+        .and_then(|()| keep_file(gate, offered.package, &app.file));
+    kept.map_err(|error| {
         Refused::about(
             Reason::JournalUnavailable,
             format!("the package cannot be kept: {error}; free some space"),
@@ -77,15 +132,19 @@ pub async fn install(
         app: Some(app.id.clone()),
         domain: Some(app.trust),
         decision: Some(Outcome::Allow),
-        detail: Some(json!({ "name": app.name, "version": app.version, "digest": app.digest })),
+        detail: Some(json!({
+            "name": app.name,
+            "version": app.version,
+            "digest": app.digest,
+            "signer": app.signer_key,
+            "replaces": replaced.as_ref().map(|old| &old.digest),
+        })),
         ..Record::change(clock::wall(), "app.install")
     };
     let mut changes = vec![Change::PutApp(app.stored())];
-    // Nobody vouches that two unsigned packages are the same app, so what was granted to one is not the other's.
-    let inherits = trust != Trust::Untrusted;
-    let lost: Vec<_> = match inherits {
-        true => Vec::new(),
-        false => gate.policy().grants().filter(|g| *g.app() == app.id).map(|g| g.id()).collect(),
+    let lost: Vec<_> = match keeps {
+        Keeps::Grants => Vec::new(),
+        Keeps::Nothing => gate.policy().grants().filter(|g| *g.app() == app.id).map(|g| g.id()).collect(),
     };
     if !lost.is_empty() {
         changes.push(Change::RevokeGrants(lost.clone()));
@@ -94,61 +153,161 @@ pub async fn install(
     changing.policy(|policy| policy.without_grants(&lost));
     let app = gate.apps.put(app);
     drop(changing);
+    gate.seen_time(verdict::stamped_at(&verification.verdict)).await;
     if let Some(old) = replaced {
         // Runs of the replaced package are not runs of this one.
         for run in gate.runs.of(&app.id) {
             running::end(gate, run.id, Reason::AppRemoved).await;
         }
-        if old.file != app.file && !gate.apps.list().iter().any(|other| other.file == old.file) {
-            let _ = fs::remove_file(gate.state_dir().join(&old.file));
-        }
+        gate.apps.clear_away(gate.state_dir(), &old);
     }
     Ok(app)
 }
 
-fn named(facts: Option<&PackageFacts>, file_name: Option<&str>) -> Result<(AppId, String, String), Refused> {
-    let stem = file_name.and_then(|name| Path::new(name).file_stem()?.to_str());
-    let name = facts.and_then(|f| f.name.as_deref()).or(stem).unwrap_or("app").to_owned();
-    let version = facts.and_then(|f| f.version.clone()).unwrap_or_default();
-    match AppId::slug(&name) {
-        Some(id) => Ok((id, name, version)),
-        None => {
-            let detail = format!("no app id can be made of the name `{}`", name.escape_debug());
-            Err(Refused::about(Reason::ManifestMalformed, detail))
-        }
-    }
+/// A package whose verdict and name are known.
+struct Judged {
+    trust: Trust,
+    name: String,
+    version: String,
+    verification: Verification,
+    /// By which its signer's key took over from older ones.
+    statements: Result<Vec<Vec<u8>>, Refusal>,
+}
+
+async fn judge(gate: &Arc<Gate>, offered: &Offered) -> Result<Judged, Refused> {
+    let (judged, verification) =
+        judge_file(gate, offered.package.path(), &offered.evidence, clock::wall()).await?;
+    let trust = judged?;
+    let (name, version) = named(verification.package.as_ref(), offered);
+    let statements = match (trust, &offered.evidence) {
+        (Trust::Domain(_), StoredEvidence::Inside) => statements(offered.package.path()).await?,
+        _ => Ok(Vec::new()),
+    };
+    Ok(Judged { trust, name, version, verification, statements })
+}
+
+async fn statements(path: &Path) -> Result<Result<Vec<Vec<u8>>, Refusal>, Refused> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || -> io::Result<_> {
+        let file = File::open(&path)?;
+        let size = file.metadata()?.len();
+        Ok(read_statements(io::BufReader::new(file), size, &Limits::default()))
+    });
+    let broken = |error: String| {
+        Refused::about(Reason::JournalUnavailable, format!("the package cannot be read back: {error}"))
+    };
+    read.await.map_err(|error| broken(error.to_string()))?.map_err(|error| broken(error.to_string()))
+}
+
+fn named(facts: Option<&PackageFacts>, offered: &Offered) -> (String, String) {
+    let stem = offered.file_name.as_deref().and_then(|name| Path::new(name).file_stem()?.to_str());
+    let said = facts.and_then(|f| f.name.as_deref()).or(offered.name.as_deref());
+    let version = facts.and_then(|f| f.version.clone()).or_else(|| offered.version.clone());
+    (said.or(stem).unwrap_or("app").to_owned(), version.unwrap_or_default())
+}
+
+fn lineage_of(trust: Trust, key: Option<&str>, name: &str) -> Lineage {
+    let key = key.and_then(|key| key.parse().ok());
+    Lineage { domain: trust.domain(), key, name: name.to_owned() }
+}
+
+struct Package<'a> {
+    lineage: Lineage,
+    version: &'a str,
+    digest: Fingerprint,
+    statements: &'a Result<Vec<Vec<u8>>, Refusal>,
+}
+
+/// Where a package goes.
+struct Place {
+    id: AppId,
+    replaced: Option<Arc<App>>,
+    keeps: Keeps,
 }
 
 /// The id that this package goes by, and the app that it replaces, if any.
-fn place(
+fn place(gate: &Gate, offered: &Offered, package: &Package<'_>) -> Result<Place, Refused> {
+    let name = &package.lineage.name;
+    let slug = match &offered.update {
+        Some(app) => app.clone(),
+        None => AppId::slug(name).ok_or_else(|| {
+            let detail = format!("no app id can be made of the name `{}`", name.escape_debug());
+            Refused::about(Reason::ManifestMalformed, detail)
+        })?,
+    };
+    let Some(installed) = gate.apps.get(&slug) else {
+        return Ok(Place { id: slug, replaced: None, keeps: Keeps::Grants });
+    };
+    let refused = |refusal: Refusal| Refused::about(refusal.reason, refusal.detail);
+    let suffix = match decide(gate, &installed, offered, package) {
+        Update::Same(keeps) | Update::Rotated(keeps) => {
+            return Ok(Place { id: slug, replaced: Some(installed), keeps });
+        }
+        Update::Refused(refusal) => return Err(refused(refusal)),
+        Update::NewApp { suffix } => suffix,
+    };
+    // Another signer's app has the plain name: this one carries its signer's mark.
+    let stem: String = slug.as_str().chars().take(AppId::MAX - 1 - suffix.len()).collect();
+    let id: AppId = format!("{stem}-{suffix}").parse().map_err(|_| Reason::IdTaken)?;
+    let Some(installed) = gate.apps.get(&id) else {
+        return Ok(Place { id, replaced: None, keeps: Keeps::Grants });
+    };
+    match decide(gate, &installed, offered, package).at_its_own_id() {
+        Update::Same(keeps) | Update::Rotated(keeps) => Ok(Place { id, replaced: Some(installed), keeps }),
+        Update::Refused(refusal) => Err(refused(refusal)),
+        Update::NewApp { .. } => Err(Reason::IdTaken.into()),
+    }
+}
+
+fn decide(gate: &Gate, app: &App, offered: &Offered, package: &Package<'_>) -> Update {
+    let own = lineage_of(app.trust, app.signer_key.as_deref(), &app.name);
+    let rotation = match (package.statements, own.key, package.lineage.key, package.lineage.domain) {
+        (Err(refusal), ..) => Some(Err(refusal.clone())),
+        (Ok(statements), Some(old_key), Some(new_key), Some(domain))
+            if !statements.is_empty() && old_key != new_key =>
+        {
+            Some(rotated(gate, statements, old_key, new_key, domain, &package.lineage.name))
+        }
+        _ => None,
+    };
+    let digest = app.digest.parse().unwrap_or(Fingerprint([0; 32]));
+    decide_update(
+        &Installed { lineage: &own, version: &app.version, package: digest },
+        &lineage::Offered {
+            lineage: &package.lineage,
+            version: package.version,
+            package: package.digest,
+            rotation,
+            named: offered.update.is_some(),
+            forced: offered.downgrade,
+        },
+    )
+}
+
+fn rotated(
     gate: &Gate,
-    slug: AppId,
-    trust: Trust,
-    signer_key: Option<&str>,
-    digest: &str,
-    version: &str,
-) -> Result<(AppId, Option<Arc<App>>), Refused> {
-    let mut id = slug;
-    if let Some(other) = gate.apps.get(&id)
-        && !other.same_lineage(trust, signer_key)
-    {
-        // Another signer's app has the plain name: this one carries its signer's mark.
-        let mark: String = signer_key.unwrap_or(digest).chars().take(8).collect();
-        let stem: String = id.as_str().chars().take(AppId::MAX - 9).collect();
-        id = format!("{stem}-{mark}").parse().map_err(|_| Reason::IdTaken)?;
-    }
-    let Some(installed) = gate.apps.get(&id) else { return Ok((id, None)) };
-    if !installed.same_lineage(trust, signer_key) {
-        return Err(Refused::about(
-            Reason::IdTaken,
-            format!("the id `{id}` belongs to another signer's app"),
-        ));
-    }
-    if version::compare(version, &installed.version) == Some(std::cmp::Ordering::Less) {
-        let detail = format!("version {} of `{id}` is installed, this is {version}", installed.version);
-        return Err(Refused::about(Reason::OlderVersion, detail));
-    }
-    Ok((id, Some(installed)))
+    statements: &[Vec<u8>],
+    old_key: Fingerprint,
+    new_key: Fingerprint,
+    domain: SecurityDomain,
+    name: &str,
+) -> Result<(), Refusal> {
+    let trusted = gate.trusted();
+    let barred = |key: &Fingerprint| match &trusted.in_charge {
+        InCharge::Holder { configured, .. } => configured.disabled.contains(&key.root_id()),
+        InCharge::User => false,
+    };
+    let claim = Claim { old_key, new_key, domain, name, at: clock::wall(), barred: &barred };
+    judge_rotation(statements, &claim)
+}
+
+fn keep(gate: &Gate, evidence: &StoredEvidence, file: Option<&str>) -> io::Result<()> {
+    use std::io::Write as _;
+    let (Some(bytes), Some(file)) = (evidence.bytes(), file) else { return Ok(()) };
+    let mut incoming =
+        tempfile::Builder::new().prefix("incoming-").tempfile_in(gate.state_dir().join(FOLDER))?;
+    incoming.write_all(bytes)?;
+    keep_file(gate, incoming, file)
 }
 
 fn keep_file(gate: &Gate, package: tempfile::NamedTempFile, file: &str) -> io::Result<()> {

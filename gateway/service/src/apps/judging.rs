@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant as Stopwatch;
 
-use mexe_certs::{Format, Verification};
+use mexe_certs::Verification;
 use mexe_journal::{AppState, Change, Record};
 use mexe_model::{AppId, Reason, Trust, WallTime};
 use mexe_relay::Key;
 use serde_json::json;
 
+use super::evidence::StoredEvidence;
 use super::{App, hex};
 use crate::clock;
 use crate::config::Expiry;
@@ -32,18 +33,22 @@ use crate::verdict;
 /// # Errors
 /// [`Reason::AppSuspended`] with the cause; the app is suspended until it is judged well again.
 pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused> {
+    gate.clock_holds()?;
     let path = gate.state_dir().join(&app.file);
+    let (state_dir, format, evidence) = (gate.state_dir().to_owned(), app.format, app.evidence.clone());
     let trusted = gate.trusted();
     let (installed_at, strict) = (app.installed_at, gate.config().policy.expiry == Expiry::Strict);
     let at = clock::wall();
     let began = Stopwatch::now();
     let judged = tokio::task::spawn_blocking(move || -> io::Result<(Sealed, Verification)> {
         let mut sealed = Sealed::copy(File::open(&path)?)?;
+        let evidence = StoredEvidence::read(format, &state_dir, evidence.as_deref())?;
+        let evidence = evidence.as_evidence();
         let size = sealed.size();
-        let mut verification = verdict::verify(sealed.reader()?, size, &trusted, at);
+        let mut verification = verdict::verify(sealed.reader()?, size, evidence, &trusted, at);
         // An app that was installed while its certificates were valid stays, unless the owner wants it otherwise.
         if !strict && verdict::is_refused_for(&verification, Reason::CertificateExpired) {
-            verification = verdict::verify(sealed.reader()?, size, &trusted, installed_at);
+            verification = verdict::verify(sealed.reader()?, size, evidence, &trusted, installed_at);
         }
         Ok((sealed, verification))
     });
@@ -179,14 +184,17 @@ pub async fn judge_running(gate: &Arc<Gate>) {
 pub(super) async fn judge_file(
     gate: &Arc<Gate>,
     path: &Path,
+    evidence: &StoredEvidence,
     at: WallTime,
 ) -> Result<(Result<Trust, Refused>, Verification), Refused> {
-    let (path, trusted) = (path.to_owned(), gate.trusted());
+    let (path, trusted, evidence) = (path.to_owned(), gate.trusted(), evidence.clone());
+    let format = evidence.as_evidence().format();
     let began = Stopwatch::now();
     let judging = tokio::task::spawn_blocking(move || -> io::Result<Verification> {
         let file = File::open(&path)?;
         let size = file.metadata()?.len();
-        Ok(verdict::verify(BufReader::with_capacity(128 * 1024, file), size, &trusted, at))
+        let reader = BufReader::with_capacity(128 * 1024, file);
+        Ok(verdict::verify(reader, size, evidence.as_evidence(), &trusted, at))
     });
     let broken = |error: String| {
         Refused::about(Reason::JournalUnavailable, format!("the package cannot be read back: {error}"))
@@ -196,7 +204,7 @@ pub(super) async fn judge_file(
         Ok(Err(error)) => return Err(broken(error.to_string())),
         Err(error) => return Err(broken(error.to_string())),
     };
-    gate.metrics.verified(Format::Jar, verdict::name(&verification.verdict), began.elapsed());
+    gate.metrics.verified(format, verdict::name(&verification.verdict), began.elapsed());
     Ok((verdict::trust(&verification), verification))
 }
 

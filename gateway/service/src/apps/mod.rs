@@ -1,6 +1,7 @@
 //! Installed apps: what a package is called, where it lies, and whether its verdict still holds. A package is judged when
 //! it is installed and again before every run (S12); installing is all or nothing.
 
+mod evidence;
 mod install;
 mod judging;
 
@@ -23,7 +24,8 @@ use crate::grants::unavailable;
 use crate::refused::Refused;
 use crate::running;
 
-pub use install::install;
+pub use evidence::StoredEvidence;
+pub use install::{Offered, install};
 pub use judging::{end_runs, judge_again, judge_running, program_of, settle_roots};
 
 /// The folder of the state directory that packages lie in. No app may write there.
@@ -60,6 +62,8 @@ pub struct App {
     pub runtime: Runtime,
     /// The package's file, relative to the state directory.
     pub file: String,
+    /// The file of its descriptor or detached signature, likewise.
+    pub evidence: Option<String>,
     /// When it was installed.
     pub installed_at: WallTime,
     /// Why it may not run, when it may not.
@@ -109,6 +113,8 @@ impl App {
                 "format": self.format.as_str(),
                 "groups": self.groups.iter().map(ActionGroup::number).collect::<Vec<_>>(),
                 "legacy": self.legacy,
+                "evidence": self.evidence,
+                "whole": self.runtime.is_whole(),
             }),
             file: self.file.clone(),
             installed_at: self.installed_at,
@@ -130,6 +136,7 @@ impl App {
             root: stored.root,
             format: format(&stored.facts),
             groups: groups(&stored.facts),
+            evidence: stored.facts.get("evidence").and_then(Value::as_str).map(str::to_owned),
             legacy: stored.facts.get("legacy").and_then(Value::as_bool).unwrap_or_default(),
             qos_profile: stored.qos_profile,
             runtime: executable.map_or(Runtime::Jar, |executable| Runtime::Native { executable }),
@@ -143,8 +150,9 @@ impl App {
         }
     }
 
-    fn same_lineage(&self, trust: Trust, signer_key: Option<&str>) -> bool {
-        self.trust == trust && self.signer_key.as_deref() == signer_key
+    /// Its files, relative to the state directory.
+    fn files(&self) -> impl Iterator<Item = &str> {
+        [Some(self.file.as_str()), self.evidence.as_deref()].into_iter().flatten()
     }
 }
 
@@ -206,6 +214,15 @@ impl Apps {
         app
     }
 
+    /// Removes what an app that is not installed any more left in the packages' folder.
+    fn clear_away(&self, state_dir: &Path, gone: &App) {
+        for file in gone.files() {
+            if !self.list().iter().any(|other| other.files().any(|kept| kept == file)) {
+                let _ = fs::remove_file(state_dir.join(file));
+            }
+        }
+    }
+
     fn remove(&self, id: &AppId) {
         self.installed.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
@@ -218,7 +235,9 @@ impl Apps {
 pub fn tidy_folder(state_dir: &Path, apps: &Apps) -> io::Result<()> {
     let folder = state_dir.join(FOLDER);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let kept: Vec<PathBuf> = apps.list().iter().map(|app| state_dir.join(&app.file)).collect();
+    let apps = apps.list();
+    let kept: Vec<PathBuf> =
+        apps.iter().flat_map(|app| app.files()).map(|file| state_dir.join(file)).collect();
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
         if !kept.contains(&path) {
@@ -258,9 +277,7 @@ pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
     gate.journal.change(Change::RemoveApp(id.clone()), record).await.map_err(unavailable)?;
     gate.apps.remove(id);
     drop(changing);
-    if !gate.apps.list().iter().any(|other| other.file == app.file) {
-        let _ = fs::remove_file(gate.state_dir().join(&app.file));
-    }
+    gate.apps.clear_away(gate.state_dir(), &app);
     Ok(())
 }
 
