@@ -6,14 +6,16 @@
 //! signatures are accepted.
 //!
 //! Rooms, in the order in which a package meets them: `container` (one way to read the archive), `manifest`, `jar` (the
-//! whole package is signed), `cms` (one signature block), `path` and `chain` (who vouches), `judge` (the verdict).
+//! whole package is signed), `cms` (one signature block) with `timestamp`, `path` and `chain` (who vouches), `judge` (the verdict).
 
 mod algorithm;
 mod certificate;
 mod chain;
 mod cms;
 mod container;
+mod detached;
 mod evidence;
+mod jad;
 mod jar;
 mod judge;
 mod key;
@@ -21,8 +23,11 @@ mod limits;
 mod manifest;
 mod package;
 mod path;
+mod requested;
 pub mod root_store;
 mod rules;
+mod stream;
+mod timestamp;
 mod verdict;
 pub mod version;
 
@@ -30,8 +35,9 @@ pub use evidence::{Evidence, Format};
 pub use judge::{read_entry, verify};
 pub use limits::Limits;
 pub use package::{PackageFacts, Runtime};
+pub use requested::RequestedAction;
 pub use root_store::{Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
 pub use rules::{Rules, Staleness};
 pub use verdict::{
-    CertificateFacts, Refusal, Revocation, SignerFacts, TrustVerdict, Untrusted, Verification, Voucher,
+    CertificateFacts, Refusal, Revocation, SignerFacts, Timestamp, TrustVerdict, Untrusted, Verification, Voucher,
 };

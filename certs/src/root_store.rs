@@ -111,6 +111,7 @@ impl Root {
 #[derive(Debug, Clone, Default)]
 pub struct TrustStore {
     roots: Vec<Root>,
+    timestamping: Vec<Root>,
     rules: Rules,
 }
 
@@ -123,6 +124,12 @@ impl TrustStore {
     /// All roots, in the order in which they were added; those outside their validity too.
     pub fn roots(&self) -> &[Root] {
         &self.roots
+    }
+
+    /// The roots of timestamping authorities, in the order in which they were added. They vouch for times, never for
+    /// packages.
+    pub fn timestamping(&self) -> &[Root] {
+        &self.timestamping
     }
 
     /// What the owner of the device decided about judging.
@@ -140,6 +147,7 @@ impl TrustStore {
 #[derive(Debug, Default)]
 pub struct TrustStoreBuilder {
     roots: Vec<Root>,
+    timestamping: Vec<Root>,
     /// Keys that two domains claim, with the file that claimed it first: off in both.
     claimed_twice: Vec<(RootId, String)>,
     rules: Rules,
@@ -168,7 +176,41 @@ impl TrustStoreBuilder {
         }
     }
 
-    /// Judges by these rules from now on.
+    /// Adds the certificates in `bytes`, as [`Self::add`] does, as roots of timestamping authorities whose times count for
+    /// what is signed in `domain`. One answer for each certificate. The same authority may serve several domains.
+    pub fn add_timestamping(
+        &mut self,
+        domain: SecurityDomain,
+        source: &str,
+        bytes: &[u8],
+        at: WallTime,
+    ) -> Vec<Result<RootId, RootProblem>> {
+        let kind = match domain {
+            SecurityDomain::Operator => RootKind::Operator,
+            SecurityDomain::Manufacturer => RootKind::Manufacturer,
+            SecurityDomain::ThirdParty => RootKind::ThirdParty,
+        };
+        let problem = |fault| RootProblem { source: source.to_owned(), fault };
+        let found = match certificates(bytes) {
+            Ok(found) if found.is_empty() => return vec![Err(problem(RootFault::NoCertificate))],
+            Ok(found) => found,
+            Err(fault) => return vec![Err(problem(fault))],
+        };
+        let mut add = |der: &Vec<u8>| {
+            let certificate = Certificate::read(der).map_err(RootFault::Malformed)?;
+            may_be_root(&certificate, false)?;
+            let id = RootId::from_digest(&sha256(&certificate.spki));
+            let root = Root { id: id.clone(), kind, source: source.to_owned(), certificate };
+            let valid = validity(&root, at);
+            if !self.timestamping.iter().any(|other| other.kind == kind && other.der() == root.der()) {
+                self.timestamping.push(root);
+            }
+            valid.map(|()| id)
+        };
+        found.iter().map(|der| add(der).map_err(problem)).collect()
+    }
+
+    /// Judges by these rules from now on. Set them first: whether a root's key may be small depends on them.
     pub fn rules(&mut self, rules: Rules) {
         self.rules = rules;
     }
@@ -181,7 +223,8 @@ impl TrustStoreBuilder {
         at: WallTime,
     ) -> Result<RootId, RootFault> {
         let certificate = Certificate::read(der).map_err(RootFault::Malformed)?;
-        may_be_root(&certificate)?;
+        let legacy = self.rules.legacy && kind.domain() == SecurityDomain::ThirdParty;
+        may_be_root(&certificate, legacy)?;
         let id = RootId::from_digest(&sha256(&certificate.spki));
         if let Some((_, other)) = self.claimed_twice.iter().find(|(twice, _)| *twice == id) {
             return Err(RootFault::InTwoDomains { other: other.clone() });
@@ -192,28 +235,35 @@ impl TrustStoreBuilder {
             self.claimed_twice.push((id, other.clone()));
             return Err(RootFault::InTwoDomains { other });
         }
-        let (not_before, not_after) = (certificate.not_before, certificate.not_after);
-        if !self.roots.iter().any(|root| root.certificate.der == certificate.der && root.kind == kind) {
-            self.roots.push(Root { id: id.clone(), kind, source: source.to_owned(), certificate });
+        let root = Root { id: id.clone(), kind, source: source.to_owned(), certificate };
+        let valid = validity(&root, at);
+        if !self.roots.iter().any(|other| other.der() == root.der() && other.kind == kind) {
+            self.roots.push(root);
         }
-        if at.as_secs() < not_before.as_secs() {
-            return Err(RootFault::NotYetValid { not_before });
-        }
-        if at.as_secs() > not_after.as_secs() {
-            return Err(RootFault::Expired { not_after });
-        }
-        Ok(id)
+        valid.map(|()| id)
     }
 
     /// The store of all roots that may be one.
     pub fn build(self) -> TrustStore {
-        TrustStore { roots: self.roots, rules: self.rules }
+        TrustStore { roots: self.roots, timestamping: self.timestamping, rules: self.rules }
     }
 }
 
-fn may_be_root(certificate: &Certificate) -> Result<(), RootFault> {
+fn validity(root: &Root, at: WallTime) -> Result<(), RootFault> {
+    let (not_before, not_after) = (root.not_before(), root.not_after());
+    if at.as_secs() < not_before.as_secs() {
+        return Err(RootFault::NotYetValid { not_before });
+    }
+    if at.as_secs() > not_after.as_secs() {
+        return Err(RootFault::Expired { not_after });
+    }
+    Ok(())
+}
+
+fn may_be_root(certificate: &Certificate, legacy: bool) -> Result<(), RootFault> {
     match &certificate.key {
         Err(unusable) => return Err(RootFault::KeyUnusable(unusable.what.clone())),
+        Ok(key) if legacy && key.is_large_enough_for_legacy() => {}
         Ok(key) if !key.is_large_enough() => return Err(RootFault::KeyTooSmall(key.description())),
         Ok(_) => {}
     }
