@@ -82,7 +82,9 @@ impl Certificate {
             not_after: time(tbs.validity().not_after),
             basic_constraints: tbs.get_extension::<BasicConstraints>()?.map(|(_, value)| value),
             key_usage: tbs.get_extension::<KeyUsage>()?.map(|(_, value)| value),
-            extended_key_usage_is_critical: extended_key_usage.as_ref().is_some_and(|(critical, _)| *critical),
+            extended_key_usage_is_critical: extended_key_usage
+                .as_ref()
+                .is_some_and(|(critical, _)| *critical),
             extended_key_usage: extended_key_usage.map(|(_, value)| value),
             key_identifier: tbs
                 .get_extension::<SubjectKeyIdentifier>()?

@@ -99,7 +99,8 @@ impl<'a> Block<'a> {
         }
         let certificates = read_certificates(&parts.certificates, name)?;
         let mut named = certificates.iter().filter(|c| is_named(c, &info.signer));
-        let signer = named.next().cloned().ok_or_else(|| malformed("the signer's certificate is not in it"))?;
+        let signer =
+            named.next().cloned().ok_or_else(|| malformed("the signer's certificate is not in it"))?;
         if named.any(|other| other.der != signer.der) {
             return Err(malformed("two of its certificates could be the signer's"));
         }
@@ -162,9 +163,7 @@ impl<'a> Block<'a> {
             (None, Content::Digest(_)) if self.scheme == Scheme::Ed25519 => {
                 return Err(self.malformed("an Ed25519 signature over a file needs signed attributes"));
             }
-            (None, Content::Digest(digest)) => {
-                key.verifies_digest(self.scheme, digest, self.info.signature)
-            }
+            (None, Content::Digest(digest)) => key.verifies_digest(self.scheme, digest, self.info.signature),
         };
         match verified {
             Ok(true) => {}

@@ -13,10 +13,10 @@ use crate::jar::{self, Signer, Whole};
 use crate::limits::Limits;
 use crate::path::{self, Holds, Path, Terms};
 use crate::root_store::TrustStore;
-use crate::{detached, jad, requested, timestamp};
 use crate::verdict::{
     Quoted, Refusal, Revocation, SignerFacts, Timestamp, TrustVerdict, Untrusted, Verification, Voucher,
 };
+use crate::{detached, jad, requested, timestamp};
 
 /// Judges the package of `size` bytes in `reader`, with what came along with it, against the roots of `store`, at the time `at`.
 ///
@@ -50,11 +50,16 @@ pub fn verify<R: Read + Seek>(
                 .and_then(|mut container| jar::check(&mut container, limits));
             (digest, whole.map(|whole| (whole, Rule::All)))
         }),
-        Evidence::Descriptor(descriptor) => jad::check(&mut reader, size, descriptor, limits).map(
-            |(digest, suite)| (digest, suite.map(|(whole, by_descriptor)| {
-                (whole, if by_descriptor { Rule::First } else { Rule::All })
-            })),
-        ),
+        Evidence::Descriptor(descriptor) => {
+            jad::check(&mut reader, size, descriptor, limits).map(|(digest, suite)| {
+                (
+                    digest,
+                    suite.map(|(whole, by_descriptor)| {
+                        (whole, if by_descriptor { Rule::First } else { Rule::All })
+                    }),
+                )
+            })
+        }
         Evidence::Detached(signature) => detached::check(&mut reader, size, signature, limits)
             .map(|(digest, whole)| (digest, whole.map(|whole| (whole, Rule::All)))),
     };
@@ -250,9 +255,9 @@ fn best<'p, 'a>(
             Ok(holds) => {
                 // A time before the chain's validity, or after it, says nothing of the chain.
                 let timestamp = match stamped {
-                    Timestamp::Counts { at } if !path.covers(at) => Timestamp::Ignored {
-                        why: format!("its time {at} lies outside the chain's validity"),
-                    },
+                    Timestamp::Counts { at } if !path.covers(at) => {
+                        Timestamp::Ignored { why: format!("its time {at} lies outside the chain's validity") }
+                    }
                     stamped => stamped,
                 };
                 return Ok(Vouching { signer, path, holds, timestamp });

@@ -39,5 +39,6 @@ pub use requested::RequestedAction;
 pub use root_store::{Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
 pub use rules::{Rules, Staleness};
 pub use verdict::{
-    CertificateFacts, Refusal, Revocation, SignerFacts, Timestamp, TrustVerdict, Untrusted, Verification, Voucher,
+    CertificateFacts, Refusal, Revocation, SignerFacts, Timestamp, TrustVerdict, Untrusted, Verification,
+    Voucher,
 };

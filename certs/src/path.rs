@@ -32,9 +32,8 @@ impl<'a> Path<'a> {
 
     /// Whether that time lies in the validity of all its certificates, the root included.
     pub(crate) fn covers(&self, time: WallTime) -> bool {
-        self.certificates().all(|c| {
-            (c.not_before.as_secs()..=c.not_after.as_secs()).contains(&time.as_secs())
-        })
+        self.certificates()
+            .all(|c| (c.not_before.as_secs()..=c.not_after.as_secs()).contains(&time.as_secs()))
     }
 
     pub(crate) fn domain(&self) -> SecurityDomain {
@@ -141,9 +140,10 @@ pub(crate) fn judge(path: &Path<'_>, terms: &Terms<'_>) -> Result<Holds, Refusal
     let at = validity(path, terms)?;
     usages(path, terms.purpose)?;
     lengths(path)?;
-    let (leaf, issuers) = path.chain.split_first().ok_or_else(|| {
-        Refusal::new(Reason::CertificateMalformed, "the chain has no certificate")
-    })?;
+    let (leaf, issuers) = path
+        .chain
+        .split_first()
+        .ok_or_else(|| Refusal::new(Reason::CertificateMalformed, "the chain has no certificate"))?;
     let intermediates: Vec<&[u8]> = issuers.iter().map(|c| c.der.as_slice()).collect();
     let legacy = legacy_key || legacy_algorithm;
     chain::accepts(&leaf.der, &intermediates, path.root.der(), at, terms.purpose, legacy)?;
