@@ -93,7 +93,7 @@ fn a_time_within_the_chains_validity_forgives_that_it_has_expired_since() {
         let voucher = voucher(judge_at(&signature, &store, at));
         assert_eq!(voucher.stamped_at, Some(later(DAY)));
         assert_eq!(voucher.signers[0].timestamp, Timestamp::Counts { at: later(DAY) });
-        assert_eq!(voucher.expires.to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(voucher.expires.to_string(), "9999-12-31T23:59:59.000Z");
     }
     // Before that time the token says nothing, and the chain does not need it.
     let voucher = voucher(judge_at(&signature, &store, AT));
@@ -193,6 +193,30 @@ fn a_token_that_is_broken_or_for_something_else_is_refused() {
         let judged = judge_at(&signature, &support::store(&[(RootKind::Operator, &times.root)]), AT);
         assert_eq!(judged.verdict.reason(), Some(Reason::TimestampWrong), "{what}");
     }
+}
+
+#[test]
+fn no_byte_of_a_signature_or_its_token_can_be_changed_to_another_time() {
+    let times = Times::new();
+    let store = times.store(SecurityDomain::Operator);
+    let signature = times.signature(later(DAY), Defect::None);
+    let (mut verified, mut refused) = (0, 0);
+    for at in 0..signature.len() {
+        for bit in [0x01, 0x80] {
+            let mut changed = signature.clone();
+            changed[at] ^= bit;
+            match judge_at(&changed, &store, later(11 * DAY)).verdict {
+                // A few bytes mean nothing: the versions of the structures, and algorithms that are only listed.
+                TrustVerdict::Verified(voucher) => {
+                    verified += 1;
+                    assert_eq!(voucher.stamped_at, Some(later(DAY)), "byte {at}");
+                }
+                TrustVerdict::Refused(_) | TrustVerdict::Untrusted(_) => refused += 1,
+            }
+        }
+    }
+    println!("{verified} changes are without effect, {refused} are refused");
+    assert!(verified < 20 && refused > 2000, "{verified} {refused}");
 }
 
 #[test]
