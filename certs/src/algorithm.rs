@@ -83,8 +83,13 @@ impl Digest {
 
 /// SHA-256 as bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    sha256_bytes(&Digest::Sha256.of(bytes))
+}
+
+/// The bytes of a digest that is SHA-256.
+pub(crate) fn sha256_bytes(digest: &digest::Digest) -> [u8; 32] {
     let mut out = [0; 32];
-    out.copy_from_slice(Digest::Sha256.of(bytes).as_ref());
+    out.copy_from_slice(digest.as_ref());
     out
 }
 
@@ -180,7 +185,7 @@ impl Scheme {
 }
 
 /// RFC 4055, 3.1, with the only parameters in use: one digest throughout, and a salt as long as it.
-fn pss(parameters: Option<AnyRef<'_>>) -> Result<Scheme, Unusable> {
+pub(crate) fn pss(parameters: Option<AnyRef<'_>>) -> Result<Scheme, Unusable> {
     let parameters = parameters.ok_or_else(|| Unusable::malformed("RSASSA-PSS without parameters"))?;
     parameters.sequence(|reader| {
         let mut digest = Err(Unusable::weak("RSASSA-PSS with SHA-1"));
@@ -231,7 +236,7 @@ const OID_ECDSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840
 pub(crate) const OID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const OID_MGF1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.8");
 pub(crate) const OID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const OID_RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+pub(crate) const OID_RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 const OID_SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
 const OID_SHA1_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5");
 const OID_SHA224: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.4");

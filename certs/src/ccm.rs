@@ -202,7 +202,7 @@ fn judge_successor(
 ) -> Result<Fingerprint, Refusal> {
     let malformed = |what: String| Refusal::new(Reason::CcmMalformed, format!("the successor: {what}"));
     let certificate = Certificate::read(der).map_err(malformed)?;
-    may_be_root(&certificate).map_err(|fault| malformed(fault.to_string()))?;
+    may_be_root(&certificate, false).map_err(|fault| malformed(fault.to_string()))?;
     valid(&certificate, at).map_err(|refusal| malformed(refusal.detail))?;
     let successor = Fingerprint::of(&certificate.spki);
     if successor == key {

@@ -4,7 +4,7 @@
 use der::asn1::BitStringRef;
 use der::{Decode, Reader, SliceReader, TagMode, TagNumber};
 use mexe_model::WallTime;
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier};
 
 use crate::algorithm::{Scheme, Unusable, sha256};
 use crate::chain;
@@ -30,6 +30,9 @@ pub(crate) struct Certificate {
     pub(crate) key_usage: Option<KeyUsage>,
     /// `None`: there is no such extension.
     pub(crate) extended_key_usage: Option<ExtendedKeyUsage>,
+    pub(crate) extended_key_usage_is_critical: bool,
+    /// `None`: there is no such extension.
+    pub(crate) key_identifier: Option<Vec<u8>>,
     pub(crate) key: Result<PublicKey, Unusable>,
     pub(crate) scheme: Result<Scheme, Unusable>,
     signed: Vec<u8>,
@@ -66,6 +69,7 @@ impl Certificate {
             }
             Ok::<_, der::Error>((issuer, subject, spki))
         })?;
+        let extended_key_usage = tbs.get_extension::<ExtendedKeyUsage>()?;
         let time = |time: x509_cert::time::Time| WallTime::from_secs(time.to_unix_duration().as_secs());
         Ok(Self {
             der: der.to_vec(),
@@ -78,7 +82,13 @@ impl Certificate {
             not_after: time(tbs.validity().not_after),
             basic_constraints: tbs.get_extension::<BasicConstraints>()?.map(|(_, value)| value),
             key_usage: tbs.get_extension::<KeyUsage>()?.map(|(_, value)| value),
-            extended_key_usage: tbs.get_extension::<ExtendedKeyUsage>()?.map(|(_, value)| value),
+            extended_key_usage_is_critical: extended_key_usage
+                .as_ref()
+                .is_some_and(|(critical, _)| *critical),
+            extended_key_usage: extended_key_usage.map(|(_, value)| value),
+            key_identifier: tbs
+                .get_extension::<SubjectKeyIdentifier>()?
+                .map(|(_, value)| value.0.as_bytes().to_vec()),
             key: PublicKey::read(spki),
             scheme: Scheme::read(algorithm, None),
             signed: signed.to_vec(),

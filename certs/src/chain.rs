@@ -8,6 +8,9 @@ use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyP
 
 use crate::verdict::Refusal;
 
+mod legacy;
+mod own;
+
 /// Whether webpki can read a certificate.
 ///
 /// # Errors
@@ -18,7 +21,8 @@ pub(crate) fn readable(der: &[u8]) -> Result<(), String> {
         .map_err(|error| format!("it {}", in_words(&error)))
 }
 
-/// Whether webpki accepts the chain `leaf`, `intermediates` (in order), `root` at that time.
+/// Whether webpki accepts the chain `leaf`, `intermediates` (in order), `root` at that time. With `legacy`, also by
+/// algorithms that vouch for nothing else.
 ///
 /// # Errors
 /// The reason, and what breaks it.
@@ -27,7 +31,10 @@ pub(crate) fn accepts(
     intermediates: &[&[u8]],
     root: &[u8],
     at: WallTime,
+    purpose: Purpose,
+    legacy: bool,
 ) -> Result<(), Refusal> {
+    let algorithms = if legacy { legacy::ALGORITHMS } else { ALGORITHMS };
     let leaf = CertificateDer::from(leaf);
     let root = CertificateDer::from(root);
     let intermediates: Vec<_> = intermediates.iter().map(|der| CertificateDer::from(*der)).collect();
@@ -35,22 +42,37 @@ pub(crate) fn accepts(
     let verified = || {
         let anchors = [webpki::anchor_from_trusted_cert(&root)?];
         EndEntityCert::try_from(&leaf)?
-            .verify_for_usage(ALGORITHMS, &anchors, &intermediates, time, CodeSigning, None, None)
+            .verify_for_usage(algorithms, &anchors, &intermediates, time, purpose, None, None)
             .map(|_| ())
     };
     verified().map_err(|error: Error| Refusal::new(reason(&error), format!("the chain {}", in_words(&error))))
 }
 
-/// Absent is fine, present must hold code signing; that the leaf has it at all is asked in [`crate::path`].
-struct CodeSigning;
+/// What a chain is for. Absent purposes are fine, present they must hold this; that the leaf has it at all is asked in
+/// [`crate::path`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    CodeSigning,
+    TimeStamping,
+}
 
-impl ExtendedKeyUsageValidator for CodeSigning {
+impl Purpose {
+    /// The key purpose (RFC 5280, 4.2.1.12), as webpki compares it: the value without tag and length.
+    const fn id(self) -> &'static [u8] {
+        match self {
+            Self::CodeSigning => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03],
+            Self::TimeStamping => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x08],
+        }
+    }
+}
+
+impl ExtendedKeyUsageValidator for Purpose {
     fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
         let mut empty = true;
         for purpose in purposes {
             empty = false;
             // Compared as bytes: the decimal form of webpki 0.103 is wrong for arcs above 127.
-            if purpose? == KeyPurposeId::new(CODE_SIGNING) {
+            if purpose? == KeyPurposeId::new(self.id()) {
                 return Ok(());
             }
         }
@@ -58,9 +80,6 @@ impl ExtendedKeyUsageValidator for CodeSigning {
         if empty { Ok(()) } else { Err(Error::EmptyEkuExtension) }
     }
 }
-
-/// id-kp-codeSigning (RFC 5280, 4.2.1.12), as webpki compares it: the value without tag and length.
-const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
 
 static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     algorithm::ECDSA_P256_SHA256,
@@ -79,6 +98,12 @@ static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     algorithm::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
     algorithm::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
     algorithm::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+    own::PSS_SHA256,
+    own::PSS_SHA384,
+    own::PSS_SHA512,
+    own::PSS_SHA256_ONLY,
+    own::PSS_SHA384_ONLY,
+    own::PSS_SHA512_ONLY,
 ];
 
 fn reason(error: &Error) -> Reason {

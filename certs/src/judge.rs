@@ -3,18 +3,20 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use mexe_model::{Groups, Reason, WallTime};
+use mexe_model::{Groups, Reason, SecurityDomain, WallTime};
 
 use crate::algorithm::{Digest, sha256};
+use crate::chain::Purpose;
 use crate::container::Container;
 use crate::evidence::Evidence;
 use crate::jar::{self, Signer, Whole};
 use crate::limits::Limits;
-use crate::path::{self, Path};
+use crate::path::{self, Holds, Path, Terms};
 use crate::root_store::TrustStore;
 use crate::verdict::{
-    Quoted, Refusal, Revocation, SignerFacts, TrustVerdict, Untrusted, Verification, Voucher,
+    Quoted, Refusal, Revocation, SignerFacts, Timestamp, TrustVerdict, Untrusted, Verification, Voucher,
 };
+use crate::{detached, jad, requested, timestamp};
 
 /// Judges the package of `size` bytes in `reader`, with what came along with it, against the roots of `store`, at the time `at`.
 ///
@@ -42,21 +44,49 @@ pub fn verify<R: Read + Seek>(
 ) -> Verification {
     let refused =
         |digest, refusal| Verification { verdict: TrustVerdict::Refused(refusal), package: None, digest };
-    let _ = evidence;
-    let digest = match digest(&mut reader, size, limits) {
-        Ok(digest) => digest,
+    let measured = match evidence {
+        Evidence::Inside => digest(&mut reader, size, limits).map(|digest| {
+            let whole = Container::open(&mut reader, size, limits)
+                .and_then(|mut container| jar::check(&mut container, limits));
+            (digest, whole.map(|whole| (whole, Rule::All)))
+        }),
+        Evidence::Descriptor(descriptor) => {
+            jad::check(&mut reader, size, descriptor, limits).map(|(digest, suite)| {
+                (
+                    digest,
+                    suite.map(|(whole, by_descriptor)| {
+                        (whole, if by_descriptor { Rule::First } else { Rule::All })
+                    }),
+                )
+            })
+        }
+        Evidence::Detached(signature) => detached::check(&mut reader, size, signature, limits)
+            .map(|(digest, whole)| (digest, whole.map(|whole| (whole, Rule::All)))),
+    };
+    let (digest, whole) = match measured {
+        Ok(measured) => measured,
         Err(refusal) => return refused([0; 32], refusal),
     };
-    let whole =
-        Container::open(reader, size, limits).and_then(|mut container| jar::check(&mut container, limits));
-    let Whole { facts, signers } = match whole {
-        Ok(whole) => whole,
-        Err(refusal) => return refused(digest, refusal),
-    };
-    match judge(&signers, store, at) {
-        Ok(verdict) => Verification { verdict, package: Some(facts), digest },
+    let judged = whole.and_then(|(Whole { mut facts, signers }, rule)| {
+        let verdict = match rule {
+            Rule::All => judge(&signers, store, at)?,
+            Rule::First => first(&signers, store, at)?,
+        };
+        facts.requested = requested::of(&facts)?;
+        Ok((verdict, facts))
+    });
+    match judged {
+        Ok((verdict, facts)) => Verification { verdict, package: Some(facts), digest },
         Err(refusal) => refused(digest, refusal),
     }
+}
+
+/// Which of the signers must vouch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    All,
+    /// They are one signer's ways to a root (MIDP 2.0): the first that holds decides.
+    First,
 }
 
 /// The bytes of one entry of a package that was judged before.
@@ -110,7 +140,26 @@ fn digest<R: Read + Seek>(reader: &mut R, size: u64, limits: &Limits) -> Result<
     Ok(digest)
 }
 
-/// The verdict on a whole package.
+/// The verdict on a package that was signed by its descriptor: there a signer that leads nowhere is refused, because
+/// MIDP 2.0 does not install such a suite.
+fn first(ways: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVerdict, Refusal> {
+    let mut failed = None;
+    let mut nowhere = None;
+    for way in ways {
+        match judge(std::slice::from_ref(way), store, at) {
+            Ok(TrustVerdict::Untrusted(untrusted)) => nowhere = nowhere.or(Some(untrusted)),
+            Ok(verdict) => return Ok(verdict),
+            Err(refusal) => failed = failed.or(Some(refusal)),
+        }
+    }
+    Err(match (failed, nowhere) {
+        (Some(refusal), _) => refusal,
+        (None, Some(untrusted)) => Refusal::new(untrusted.reason(), untrusted.detail()),
+        (None, None) => Refusal::new(Reason::DescriptorMalformed, "the descriptor has no signer"),
+    })
+}
+
+/// The verdict on a whole package that all of these signed.
 fn judge(signers: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVerdict, Refusal> {
     if signers.is_empty() {
         let detail = "the package carries no signature".to_owned();
@@ -118,10 +167,11 @@ fn judge(signers: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVe
     }
     let mut all = Vec::new();
     for signer in signers {
-        let paths = path::find(signer, store)?;
+        let signed = &signer.signed;
+        let paths = path::find(&signed.signer, &signed.certificates, store.roots().iter())?;
         if paths.is_empty() {
             let detail = format!("the signer in {} leads to no root of this device", Quoted(&signer.file));
-            let key = sha256(&signer.signed.signer.spki);
+            let key = sha256(&signed.signer.spki);
             return Ok(TrustVerdict::Untrusted(Untrusted::NoRoot { detail, key }));
         }
         all.push((signer, paths));
@@ -132,45 +182,94 @@ fn judge(signers: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVe
         let detail = format!("the signature leads to the domains {one} and {other}");
         return Err(Refusal::new(Reason::AmbiguousDomain, detail));
     }
+    // No signer without a path comes this far.
+    let no_signer = || Refusal::new(Reason::SignatureMalformed, "the package has no signer");
+    let domain = domain.ok_or_else(no_signer)?;
     let mut vouching = Vec::new();
     for (signer, paths) in &all {
-        vouching.push((*signer, best(paths, signer, at)?));
+        vouching.push(best(paths, signer, domain, store, at)?);
     }
-    let expires = vouching.iter().map(|(_, path)| path.expires()).min();
-    let root = vouching.first().map(|(_, path)| path.root.id().clone());
-    match (domain, root, expires) {
-        (Some(domain), Some(root), Some(expires)) => {
-            let signers = vouching.iter().map(|(signer, path)| facts(signer, path)).collect();
-            Ok(TrustVerdict::Verified(Voucher {
-                domain,
-                root,
-                signers,
-                expires,
-                groups: Groups::ALL,
-                legacy: false,
-                revocation: Revocation::NotCovered,
-                stamped_at: None,
-            }))
+    let first = vouching.first().ok_or_else(no_signer)?;
+    Ok(TrustVerdict::Verified(Voucher {
+        domain,
+        root: first.path.root.id().clone(),
+        expires: vouching.iter().map(Vouching::expires).min().unwrap_or_default(),
+        groups: Groups::ALL,
+        legacy: vouching.iter().any(|one| one.holds.legacy),
+        revocation: Revocation::NotCovered,
+        stamped_at: earliest(vouching.iter().map(|one| one.timestamp.counts_at())),
+        signers: vouching.iter().map(facts).collect(),
+    }))
+}
+
+/// The earliest of them, if none is missing.
+fn earliest(times: impl Iterator<Item = Option<WallTime>>) -> Option<WallTime> {
+    times.collect::<Option<Vec<_>>>()?.into_iter().min()
+}
+
+/// One signer with the path that vouches for it.
+struct Vouching<'p, 'a> {
+    signer: &'p Signer,
+    path: &'p Path<'a>,
+    holds: Holds,
+    timestamp: Timestamp,
+}
+
+impl Vouching<'_, '_> {
+    fn expires(&self) -> WallTime {
+        match self.timestamp {
+            Timestamp::Counts { .. } => NEVER,
+            Timestamp::Absent | Timestamp::Ignored { .. } => self.path.expires(),
         }
-        // No signer without a path comes this far.
-        _ => Err(Refusal::new(Reason::SignatureMalformed, "the package has no signer")),
     }
 }
 
+/// 9999-12-31T23:59:59Z, which X.509 uses for what has no end (RFC 5280, 4.1.2.5).
+const NEVER: WallTime = WallTime::from_secs(253_402_300_799);
+
 /// The first path that holds; the first one's refusal when none does.
-fn best<'p, 'a>(paths: &'p [Path<'a>], signer: &Signer, at: WallTime) -> Result<&'p Path<'a>, Refusal> {
+fn best<'p, 'a>(
+    paths: &'p [Path<'a>],
+    signer: &'p Signer,
+    domain: SecurityDomain,
+    store: &TrustStore,
+    at: WallTime,
+) -> Result<Vouching<'p, 'a>, Refusal> {
+    let stamped = match &signer.signed.stamp {
+        None => Timestamp::Absent,
+        Some(stamp) => match timestamp::vouches(stamp, domain, store, at) {
+            Ok(at) => Timestamp::Counts { at },
+            Err(why) => Timestamp::Ignored { why },
+        },
+    };
+    let terms = Terms {
+        purpose: Purpose::CodeSigning,
+        weakness: signer.weakness.as_deref(),
+        at,
+        stamped_at: stamped.counts_at(),
+        legacy: store.rules().legacy && domain == SecurityDomain::ThirdParty,
+    };
     let mut first = None;
     for path in paths {
-        match path::judge(path, signer, at) {
-            Ok(()) => return Ok(path),
+        match path::judge(path, &terms) {
+            Ok(holds) => {
+                // A time before the chain's validity, or after it, says nothing of the chain.
+                let timestamp = match stamped {
+                    Timestamp::Counts { at } if !path.covers(at) => {
+                        Timestamp::Ignored { why: format!("its time {at} lies outside the chain's validity") }
+                    }
+                    stamped => stamped,
+                };
+                return Ok(Vouching { signer, path, holds, timestamp });
+            }
             Err(refusal) => first = first.or(Some(refusal)),
         }
     }
     Err(first.unwrap_or_else(|| Refusal::new(Reason::NoRoot, "the signer leads to no root of this device")))
 }
 
-fn facts(signer: &Signer, path: &Path<'_>) -> SignerFacts {
-    let signed = &signer.signed;
+fn facts(vouching: &Vouching<'_, '_>) -> SignerFacts {
+    let (signed, path) = (&vouching.signer.signed, vouching.path);
     SignerFacts {
         subject: signed.signer.subject_text.clone(),
         key: sha256(&signed.signer.spki),
@@ -178,5 +277,6 @@ fn facts(signer: &Signer, path: &Path<'_>) -> SignerFacts {
         chain: path.chain.iter().map(|certificate| certificate.facts()).collect(),
         digest: signed.digest.name(),
         signature: signed.scheme.name(),
+        timestamp: vouching.timestamp.clone(),
     }
 }

@@ -6,7 +6,8 @@
 //! signatures are accepted.
 //!
 //! Rooms, in the order in which a package meets them: `container` (one way to read the archive), `manifest`, `jar` (the
-//! whole package is signed), `cms` (one signature block), `path` and `chain` (who vouches), `judge` (the verdict).
+//! whole package is signed), `cms` (one signature block) with `timestamp`, `path` and `chain` (who vouches), `judge` (the
+//! verdict); `detached` and `jad` for the other formats.
 //!
 //! Beside the packages: [`mod@administrator`] (who controls the third party domain), [`ccm`] (what that one says), [`lineage`] and
 //! [`rotation`] (which app a package is, and who may update it), [`TimeFloor`] (when it cannot be).
@@ -18,8 +19,10 @@ mod certificate;
 mod chain;
 mod cms;
 mod container;
+mod detached;
 mod evidence;
 mod fingerprint;
+mod jad;
 mod jar;
 mod judge;
 mod key;
@@ -28,11 +31,14 @@ pub mod lineage;
 mod manifest;
 mod package;
 mod path;
+mod requested;
 pub mod root_store;
 pub mod rotation;
 mod rules;
 mod sealed;
+mod stream;
 mod time_floor;
+mod timestamp;
 mod verdict;
 pub mod version;
 
@@ -41,9 +47,11 @@ pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use judge::{read_entry, verify};
 pub use limits::Limits;
 pub use package::{PackageFacts, Runtime};
+pub use requested::RequestedAction;
 pub use root_store::{Provenance, Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
 pub use rules::{Rules, Staleness};
 pub use time_floor::TimeFloor;
 pub use verdict::{
-    CertificateFacts, Refusal, Revocation, SignerFacts, TrustVerdict, Untrusted, Verification, Voucher,
+    CertificateFacts, Refusal, Revocation, SignerFacts, Timestamp, TrustVerdict, Untrusted, Verification,
+    Voucher,
 };

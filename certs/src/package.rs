@@ -4,6 +4,7 @@
 use mexe_model::Reason;
 
 use crate::manifest::Section;
+use crate::requested::RequestedAction;
 use crate::verdict::{Quoted, Refusal};
 
 /// What a package says of itself.
@@ -19,8 +20,11 @@ pub struct PackageFacts {
     pub main_class: Option<String>,
     /// How the package is executed.
     pub runtime: Runtime,
-    /// How many entries it has, directories and signature files included.
+    /// How many entries it has, directories and signature files included; none, when it is one program.
     pub entries: usize,
+    /// The actions that it asks for, each once, in order: `MExE-Permissions` and `MIDlet-Permissions`, and what follows
+    /// them in `-Opt`. Whether the security table has such an action is not asked here.
+    pub requested: Vec<RequestedAction>,
     attributes: Vec<(String, String)>,
 }
 
@@ -35,21 +39,23 @@ pub enum Runtime {
         /// `MExE-Executable`: the entry that is the program. It exists, and every signer covers it.
         executable: String,
     },
+    /// As a program of the device that is the whole file (a file with a detached signature).
+    Program,
 }
 
 impl Runtime {
-    /// The stable name: `jar` or `native`.
+    /// The stable name: `jar` or `native`; which of the two forms of `native` is no matter of its name.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Jar => "jar",
-            Self::Native { .. } => "native",
+            Self::Native { .. } | Self::Program => "native",
         }
     }
 
-    /// The entry that is the program, for native packages.
+    /// The entry that is the program, for native packages that have entries.
     pub fn executable(&self) -> Option<&str> {
         match self {
-            Self::Jar => None,
+            Self::Jar | Self::Program => None,
             Self::Native { executable } => Some(executable),
         }
     }
@@ -64,6 +70,30 @@ impl PackageFacts {
     /// All attributes of the manifest's main section, in their order. Values may hold any characters.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// A file that is one program, and says nothing of itself: name and version come from whoever installs it.
+    pub(crate) fn of_program() -> Self {
+        Self { runtime: Runtime::Program, ..Self::default() }
+    }
+
+    /// The same with what a descriptor says of the package. Where both speak, the descriptor wins.
+    pub(crate) fn described<'a>(mut self, descriptor: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        for (name, value) in descriptor {
+            let missing = match name {
+                "MIDlet-Name" => Some(&mut self.name),
+                "MIDlet-Version" => Some(&mut self.version),
+                _ => None,
+            };
+            if let Some(missing) = missing.filter(|fact| fact.is_none()) {
+                *missing = Some(value.to_owned());
+            }
+            match self.attributes.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                Some((_, known)) => value.clone_into(known),
+                None => self.attributes.push((name.to_owned(), value.to_owned())),
+            }
+        }
+        self
     }
 
     /// What the main section says. `is_program` tells whether a name is that of an entry that can be a program.
@@ -84,6 +114,7 @@ impl PackageFacts {
             main_class: first(&["Main-Class"]),
             runtime: runtime(first(&["MExE-Runtime"]), first(&["MExE-Executable"]), is_program)?,
             entries,
+            requested: Vec::new(),
             attributes: main.attributes().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         })
     }

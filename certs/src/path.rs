@@ -1,13 +1,14 @@
 //! Decides who vouches for a signer. First all paths by name and key from the signer to the roots of the device are
 //! found, with every algorithm that can be computed at all; then each is judged: size, algorithm, validity, key usage,
-//! extended key usage, and last by webpki. Called from [`crate::verify`] for packages that are whole.
+//! extended key usage, and last by webpki. Called from [`crate::judge`] for packages that are whole, and from
+//! [`crate::timestamp`] for timestamping authorities.
 
 use mexe_model::{Reason, SecurityDomain, WallTime};
+use x509_cert::ext::pkix::KeyUsage;
 
 use crate::certificate::Certificate;
-use crate::chain;
-use crate::jar::Signer;
-use crate::root_store::{Root, TrustStore};
+use crate::chain::{self, Purpose};
+use crate::root_store::Root;
 use crate::verdict::Refusal;
 
 /// A way from a signer to a root.
@@ -29,35 +30,44 @@ impl<'a> Path<'a> {
         self.certificates().map(|certificate| certificate.not_after).min().unwrap_or_default()
     }
 
+    /// Whether that time lies in the validity of all its certificates, the root included.
+    pub(crate) fn covers(&self, time: WallTime) -> bool {
+        self.certificates()
+            .all(|c| (c.not_before.as_secs()..=c.not_after.as_secs()).contains(&time.as_secs()))
+    }
+
     pub(crate) fn domain(&self) -> SecurityDomain {
         self.root.domain()
     }
 }
 
-/// All paths by name and key from the signer to roots of the store.
+/// All paths by name and key from the signer to these roots; `certificates` are those that came along.
 ///
 /// # Errors
 /// `certificate-malformed` when there are so many ways that the search is given up.
-pub(crate) fn find<'a>(signer: &'a Signer, store: &'a TrustStore) -> Result<Vec<Path<'a>>, Refusal> {
-    let signed = &signer.signed;
+pub(crate) fn find<'a>(
+    signer: &'a Certificate,
+    certificates: &'a [Certificate],
+    roots: impl Iterator<Item = &'a Root>,
+) -> Result<Vec<Path<'a>>, Refusal> {
+    let roots: Vec<&Root> = roots.collect();
     // A root that comes along with its own chain is the end of the path, not a step on it.
-    let is_root = |c: &Certificate| {
-        c.is_self_issued() && store.roots().iter().any(|root| root.certificate.spki == c.spki)
-    };
-    let pool = signed.certificates.iter().filter(|c| c.der != signed.signer.der && !is_root(c)).collect();
-    let mut search = Search { pool, store, checks_left: CHECKS_MAX, found: Vec::new() };
-    match search.extend(&mut vec![&signed.signer]) {
+    let is_root =
+        |c: &Certificate| c.is_self_issued() && roots.iter().any(|root| root.certificate.spki == c.spki);
+    let pool = certificates.iter().filter(|c| c.der != signer.der && !is_root(c)).collect();
+    let mut search = Search { pool, roots, checks_left: CHECKS_MAX, found: Vec::new() };
+    match search.extend(&mut vec![signer]) {
         Some(()) => Ok(search.found),
         None => Err(Refusal::new(
             Reason::CertificateMalformed,
-            format!("{} leads to the roots in too many ways", signed.signer.quoted()),
+            format!("{} leads to the roots in too many ways", signer.quoted()),
         )),
     }
 }
 
 struct Search<'a> {
     pool: Vec<&'a Certificate>,
-    store: &'a TrustStore,
+    roots: Vec<&'a Root>,
     /// How many signatures may still be computed.
     checks_left: usize,
     found: Vec<Path<'a>>,
@@ -67,8 +77,7 @@ impl<'a> Search<'a> {
     /// Follows every issuer of the last certificate; `None` when the budget is spent.
     fn extend(&mut self, chain: &mut Vec<&'a Certificate>) -> Option<()> {
         let last = *chain.last()?;
-        let store = self.store;
-        for root in store.roots() {
+        for root in self.roots.clone() {
             if self.is_issued_by(last, &root.certificate)? {
                 self.found.push(Path { root, chain: chain.clone() });
             }
@@ -101,25 +110,53 @@ const INTERMEDIATES_MAX: usize = 6;
 /// Enough for any sound chain, and at most some tens of milliseconds of work.
 const CHECKS_MAX: usize = 100;
 
+/// What a path is judged by.
+pub(crate) struct Terms<'a> {
+    pub(crate) purpose: Purpose,
+    /// What is weak about the signature below the path.
+    pub(crate) weakness: Option<&'a str>,
+    pub(crate) at: WallTime,
+    /// When a timestamping authority that counts saw the signature.
+    pub(crate) stamped_at: Option<WallTime>,
+    /// Whether the legacy rules apply.
+    pub(crate) legacy: bool,
+}
+
+/// How a path holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holds {
+    /// By the legacy rules only.
+    pub(crate) legacy: bool,
+}
+
 /// Judges one path of a signer.
 ///
 /// # Errors
 /// The first of: `key-too-small`, `algorithm-weak`, `certificate-expired` or `certificate-not-yet-valid`,
 /// `usage-not-code-signing`, `certificate-malformed`.
-pub(crate) fn judge(path: &Path<'_>, signer: &Signer, at: WallTime) -> Result<(), Refusal> {
-    sizes(path)?;
-    algorithms(path, signer)?;
-    validity(path, at)?;
-    usages(path)?;
+pub(crate) fn judge(path: &Path<'_>, terms: &Terms<'_>) -> Result<Holds, Refusal> {
+    let legacy_key = sizes(path, terms.legacy)?;
+    let legacy_algorithm = algorithms(path, terms)?;
+    let at = validity(path, terms)?;
+    usages(path, terms.purpose)?;
     lengths(path)?;
-    let intermediates: Vec<&[u8]> = path.chain.iter().skip(1).map(|c| c.der.as_slice()).collect();
-    chain::accepts(&signer.signed.signer.der, &intermediates, path.root.der(), at)
+    let (leaf, issuers) = path
+        .chain
+        .split_first()
+        .ok_or_else(|| Refusal::new(Reason::CertificateMalformed, "the chain has no certificate"))?;
+    let intermediates: Vec<&[u8]> = issuers.iter().map(|c| c.der.as_slice()).collect();
+    let legacy = legacy_key || legacy_algorithm;
+    chain::accepts(&leaf.der, &intermediates, path.root.der(), at, terms.purpose, legacy)?;
+    Ok(Holds { legacy })
 }
 
-fn sizes(path: &Path<'_>) -> Result<(), Refusal> {
+/// Whether a key is accepted by the legacy rules only.
+fn sizes(path: &Path<'_>, legacy: bool) -> Result<bool, Refusal> {
+    let mut tolerated = false;
     for certificate in path.certificates() {
         match &certificate.key {
             Ok(key) if key.is_large_enough() => {}
+            Ok(key) if legacy && key.is_large_enough_for_legacy() => tolerated = true,
             Ok(key) => {
                 let detail = format!("{} has a key of {}", certificate.quoted(), key.description());
                 return Err(Refusal::new(Reason::KeyTooSmall, detail));
@@ -132,17 +169,23 @@ fn sizes(path: &Path<'_>) -> Result<(), Refusal> {
             }
         }
     }
-    Ok(())
+    Ok(tolerated)
 }
 
-fn algorithms(path: &Path<'_>, signer: &Signer) -> Result<(), Refusal> {
-    if let Some(weakness) = &signer.weakness {
-        return Err(Refusal::new(Reason::AlgorithmWeak, weakness.clone()));
+/// Whether an algorithm is accepted by the legacy rules only.
+fn algorithms(path: &Path<'_>, terms: &Terms<'_>) -> Result<bool, Refusal> {
+    let mut tolerated = false;
+    if let Some(weakness) = terms.weakness {
+        if !terms.legacy {
+            return Err(Refusal::new(Reason::AlgorithmWeak, weakness));
+        }
+        tolerated = true;
     }
     for certificate in &path.chain {
         let named = certificate.quoted();
         match &certificate.scheme {
             Ok(scheme) if scheme.is_strong() => {}
+            Ok(_) if terms.legacy => tolerated = true,
             Ok(scheme) => {
                 let detail = format!("the certificate {named} is signed with {}", scheme.name());
                 return Err(Refusal::new(Reason::AlgorithmWeak, detail));
@@ -152,34 +195,46 @@ fn algorithms(path: &Path<'_>, signer: &Signer) -> Result<(), Refusal> {
             }
         }
     }
-    Ok(())
+    Ok(tolerated)
 }
 
-fn validity(path: &Path<'_>, at: WallTime) -> Result<(), Refusal> {
+/// The time as of which the path is valid: now, or that of the timestamp when some of it has expired since.
+fn validity(path: &Path<'_>, terms: &Terms<'_>) -> Result<WallTime, Refusal> {
+    let at = terms.at.as_secs();
+    let stamped = terms.stamped_at.filter(|stamped| path.covers(*stamped));
+    let mut as_of = terms.at;
     for certificate in path.certificates() {
         let named = certificate.quoted();
-        if at.as_secs() > certificate.not_after.as_secs() {
-            let detail = format!("the certificate {named} expired at {}", certificate.not_after);
-            return Err(Refusal::new(Reason::CertificateExpired, detail));
+        if at > certificate.not_after.as_secs() {
+            let Some(stamped) = stamped else {
+                let detail = format!("the certificate {named} expired at {}", certificate.not_after);
+                return Err(Refusal::new(Reason::CertificateExpired, detail));
+            };
+            as_of = stamped;
         }
-        if at.as_secs() < certificate.not_before.as_secs() {
+        if at < certificate.not_before.as_secs() {
             let detail = format!("the certificate {named} is not valid before {}", certificate.not_before);
             return Err(Refusal::new(Reason::CertificateNotYetValid, detail));
         }
     }
-    Ok(())
+    Ok(as_of)
 }
 
 /// Key usage, then extended key usage. webpki looks at neither a leaf's key usage nor a leaf's missing purposes.
-fn usages(path: &Path<'_>) -> Result<(), Refusal> {
+fn usages(path: &Path<'_>, purpose: Purpose) -> Result<(), Refusal> {
     let Some((leaf, issuers)) = path.chain.split_first() else { return Ok(()) };
-    if leaf.key_usage.is_some_and(|usage| !usage.digital_signature()) {
+    let stamps = purpose == Purpose::TimeStamping;
+    let may_sign = |usage: KeyUsage| usage.digital_signature() || (stamps && usage.non_repudiation());
+    if leaf.key_usage.is_some_and(|usage| !may_sign(usage)) {
         let detail = format!("the certificate {} lacks the key usage digitalSignature", leaf.quoted());
         return Err(Refusal::new(Reason::UsageNotCodeSigning, detail));
     }
     if let Some(issuer) = issuers.iter().find(|issuer| !issuer.may_sign_certificates()) {
         let detail = format!("the certificate {} may not sign certificates", issuer.quoted());
         return Err(Refusal::new(Reason::CertificateMalformed, detail));
+    }
+    if stamps {
+        return if stamps_only(leaf) { Ok(()) } else { Err(not_for_time(leaf)) };
     }
     let signs_code =
         |c: &Certificate| c.extended_key_usage.as_ref().is_some_and(|usage| usage.0.contains(&CODE_SIGNING));
@@ -188,6 +243,17 @@ fn usages(path: &Path<'_>) -> Result<(), Refusal> {
         return Err(Refusal::new(Reason::UsageNotCodeSigning, detail));
     }
     Ok(())
+}
+
+/// RFC 3161, 2.3: a critical extended key usage with timeStamping and nothing else.
+fn stamps_only(leaf: &Certificate) -> bool {
+    leaf.extended_key_usage_is_critical
+        && leaf.extended_key_usage.as_ref().is_some_and(|usage| usage.0 == [TIME_STAMPING])
+}
+
+fn not_for_time(leaf: &Certificate) -> Refusal {
+    let detail = format!("the certificate {} is not for timestamps alone, critically", leaf.quoted());
+    Refusal::new(Reason::CertificateMalformed, detail)
 }
 
 /// webpki takes a root for a name and a key, and so does not know how long a path it allows.
@@ -203,3 +269,5 @@ fn lengths(path: &Path<'_>) -> Result<(), Refusal> {
 
 const CODE_SIGNING: der::asn1::ObjectIdentifier =
     der::asn1::ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
+const TIME_STAMPING: der::asn1::ObjectIdentifier =
+    der::asn1::ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8");

@@ -10,6 +10,7 @@ use mexe_model::{RootId, SecurityDomain, WallTime};
 
 use crate::algorithm::sha256;
 use crate::certificate::Certificate;
+use crate::fingerprint::Fingerprint;
 use crate::rules::Rules;
 use crate::verdict::Quoted;
 
@@ -105,8 +106,13 @@ impl Root {
     }
 
     /// SHA-256 of the certificate: what a certificate configuration message enables it by.
-    pub fn fingerprint(&self) -> [u8; 32] {
-        sha256(&self.certificate.der)
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.certificate.der)
+    }
+
+    /// SHA-256 of its key: what its id shows.
+    pub fn key(&self) -> Fingerprint {
+        Fingerprint::of(&self.certificate.spki)
     }
 
     /// The subject (RFC 4514). May hold any characters.
@@ -146,6 +152,7 @@ impl Root {
 pub struct TrustStore {
     roots: Vec<Root>,
     off: Vec<Root>,
+    timestamping: Vec<Root>,
     rules: Rules,
 }
 
@@ -173,6 +180,12 @@ impl TrustStore {
         self
     }
 
+    /// The roots of timestamping authorities, in the order in which they were added. They vouch for times, never for
+    /// packages.
+    pub fn timestamping(&self) -> &[Root] {
+        &self.timestamping
+    }
+
     /// What the owner of the device decided about judging.
     pub fn rules(&self) -> Rules {
         self.rules
@@ -188,6 +201,7 @@ impl TrustStore {
 #[derive(Debug, Default)]
 pub struct TrustStoreBuilder {
     roots: Vec<Root>,
+    timestamping: Vec<Root>,
     /// Keys that two domains claim, with the file that claimed it first: off in both.
     claimed_twice: Vec<(RootId, String)>,
     rules: Rules,
@@ -229,7 +243,47 @@ impl TrustStoreBuilder {
         }
     }
 
-    /// Judges by these rules from now on.
+    /// Adds the certificates in `bytes`, as [`Self::add`] does, as roots of timestamping authorities whose times count for
+    /// what is signed in `domain`. One answer for each certificate. The same authority may serve several domains.
+    pub fn add_timestamping(
+        &mut self,
+        domain: SecurityDomain,
+        source: &str,
+        bytes: &[u8],
+        at: WallTime,
+    ) -> Vec<Result<RootId, RootProblem>> {
+        let kind = match domain {
+            SecurityDomain::Operator => RootKind::Operator,
+            SecurityDomain::Manufacturer => RootKind::Manufacturer,
+            SecurityDomain::ThirdParty => RootKind::ThirdParty,
+        };
+        let problem = |fault| RootProblem { source: source.to_owned(), fault };
+        let found = match certificates(bytes) {
+            Ok(found) if found.is_empty() => return vec![Err(problem(RootFault::NoCertificate))],
+            Ok(found) => found,
+            Err(fault) => return vec![Err(problem(fault))],
+        };
+        let mut add = |der: &Vec<u8>| {
+            let certificate = Certificate::read(der).map_err(RootFault::Malformed)?;
+            may_be_root(&certificate, false)?;
+            let id = RootId::from_digest(&sha256(&certificate.spki));
+            let root = Root {
+                id: id.clone(),
+                kind,
+                provenance: Provenance::Device,
+                source: source.to_owned(),
+                certificate,
+            };
+            let valid = validity(&root, at);
+            if !self.timestamping.iter().any(|other| other.kind == kind && other.der() == root.der()) {
+                self.timestamping.push(root);
+            }
+            valid.map(|()| id)
+        };
+        found.iter().map(|der| add(der).map_err(problem)).collect()
+    }
+
+    /// Judges by these rules from now on. Set them first: whether a root's key may be small depends on them.
     pub fn rules(&mut self, rules: Rules) {
         self.rules = rules;
     }
@@ -243,7 +297,8 @@ impl TrustStoreBuilder {
         at: WallTime,
     ) -> Result<RootId, RootFault> {
         let certificate = Certificate::read(der).map_err(RootFault::Malformed)?;
-        may_be_root(&certificate)?;
+        let legacy = self.rules.legacy && kind.domain() == SecurityDomain::ThirdParty;
+        may_be_root(&certificate, legacy)?;
         let id = RootId::from_digest(&sha256(&certificate.spki));
         if let Some((_, other)) = self.claimed_twice.iter().find(|(twice, _)| *twice == id) {
             return Err(RootFault::InTwoDomains { other: other.clone() });
@@ -254,37 +309,37 @@ impl TrustStoreBuilder {
             self.claimed_twice.push((id, other.clone()));
             return Err(RootFault::InTwoDomains { other });
         }
-        let (not_before, not_after) = (certificate.not_before, certificate.not_after);
-        let same = |root: &Root| {
-            root.certificate.der == certificate.der && (root.kind, root.provenance) == (kind, provenance)
-        };
+        let root = Root { id: id.clone(), kind, provenance, source: source.to_owned(), certificate };
+        let valid = validity(&root, at);
+        let same =
+            |other: &Root| other.der() == root.der() && (other.kind, other.provenance) == (kind, provenance);
         if !self.roots.iter().any(same) {
-            self.roots.push(Root {
-                id: id.clone(),
-                kind,
-                provenance,
-                source: source.to_owned(),
-                certificate,
-            });
+            self.roots.push(root);
         }
-        if at.as_secs() < not_before.as_secs() {
-            return Err(RootFault::NotYetValid { not_before });
-        }
-        if at.as_secs() > not_after.as_secs() {
-            return Err(RootFault::Expired { not_after });
-        }
-        Ok(id)
+        valid.map(|()| id)
     }
 
     /// The store of all roots that may be one.
     pub fn build(self) -> TrustStore {
-        TrustStore { roots: self.roots, off: Vec::new(), rules: self.rules }
+        TrustStore { roots: self.roots, off: Vec::new(), timestamping: self.timestamping, rules: self.rules }
     }
 }
 
-pub(crate) fn may_be_root(certificate: &Certificate) -> Result<(), RootFault> {
+fn validity(root: &Root, at: WallTime) -> Result<(), RootFault> {
+    let (not_before, not_after) = (root.not_before(), root.not_after());
+    if at.as_secs() < not_before.as_secs() {
+        return Err(RootFault::NotYetValid { not_before });
+    }
+    if at.as_secs() > not_after.as_secs() {
+        return Err(RootFault::Expired { not_after });
+    }
+    Ok(())
+}
+
+pub(crate) fn may_be_root(certificate: &Certificate, legacy: bool) -> Result<(), RootFault> {
     match &certificate.key {
         Err(unusable) => return Err(RootFault::KeyUnusable(unusable.what.clone())),
+        Ok(key) if legacy && key.is_large_enough_for_legacy() => {}
         Ok(key) if !key.is_large_enough() => return Err(RootFault::KeyTooSmall(key.description())),
         Ok(_) => {}
     }

@@ -38,7 +38,8 @@ pub struct Voucher {
     pub root: RootId,
     /// All signers, in the order of their signature files' names. There is at least one.
     pub signers: Vec<SignerFacts>,
-    /// The earliest end of validity in all chains, roots included.
+    /// The earliest end of validity in all chains, roots included; chains whose signature has a timestamp that counts do
+    /// not end: 9999-12-31T23:59:59Z, when there is no other.
     pub expires: WallTime,
     /// The action groups that the certificates of all chains leave to the app.
     pub groups: Groups,
@@ -46,8 +47,8 @@ pub struct Voucher {
     pub legacy: bool,
     /// The weakest that is known about revocation in all chains.
     pub revocation: Revocation,
-    /// When a timestamping authority of the domain saw the signatures: the earliest time that all of them vouch for.
-    /// Expiry was judged as of then.
+    /// The earliest time at which a timestamping authority of the domain saw a signature; `None` unless each signature has
+    /// such a time. Expiry was judged as of then.
     pub stamped_at: Option<WallTime>,
 }
 
@@ -88,6 +89,35 @@ pub struct SignerFacts {
     pub digest: &'static str,
     /// The signature algorithm of the signature block, as `SHA256withRSA`.
     pub signature: &'static str,
+    /// The timestamp of its signature.
+    pub timestamp: Timestamp,
+}
+
+/// What is known of the time at which a signature was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Timestamp {
+    /// It carries none.
+    Absent,
+    /// It carries one that is whole and its own, but counts as if there were none.
+    Ignored {
+        /// Why, in one line. May hold any characters of a stranger's name, escaped.
+        why: String,
+    },
+    /// A timestamping authority of the domain saw the signature then.
+    Counts {
+        /// The authority's time, whole seconds.
+        at: WallTime,
+    },
+}
+
+impl Timestamp {
+    /// The time, if it counts.
+    pub const fn counts_at(&self) -> Option<WallTime> {
+        match self {
+            Self::Counts { at } => Some(*at),
+            Self::Absent | Self::Ignored { .. } => None,
+        }
+    }
 }
 
 /// One certificate of a chain.

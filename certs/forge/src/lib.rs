@@ -17,12 +17,14 @@
 //! ```
 
 pub mod ccm;
-mod cms;
+pub mod cms;
 pub mod demo;
+pub mod jad;
 pub mod jar;
 pub mod pki;
 pub mod rotation;
 pub mod sealed;
+pub mod timestamp;
 
 /// Why something could not be made.
 #[derive(Debug, thiserror::Error)]

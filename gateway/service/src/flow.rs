@@ -138,8 +138,8 @@ fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> R
     let facts = Facts {
         app: &run.app,
         trust: run.trust,
-        groups: mexe_model::Groups::ALL,
-        legacy: false,
+        groups: run.groups,
+        legacy: run.legacy,
         suspended: false,
         run: Some(run.facts()),
         action,

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::apps::Apps;
 use crate::clock;
 use crate::config::Config;
+use crate::floor::Floor;
 use crate::flows::Flows;
 use crate::observe::Metrics;
 use crate::observe::metrics::Stock;
@@ -71,6 +72,10 @@ pub struct Parts {
     pub apps: Apps,
     /// Roots, and what was wrong with some.
     pub trusted: Trusted,
+    /// The earliest time that it can be now.
+    pub floor: Floor,
+    /// What the administrator's messages call this device.
+    pub device: String,
     /// The traffic profiles.
     pub profiles: ProfileSet,
     /// Where it listens.
@@ -111,6 +116,10 @@ pub struct Gate {
     /// Where it listens.
     pub listening: Listening,
     trusted: ArcSwap<Trusted>,
+    /// The earliest time that it can be now.
+    pub floor: Floor,
+    /// What the administrator's messages call this device.
+    pub device: String,
     profiles: ArcSwap<ProfileSet>,
     state_dir: PathBuf,
     started: WallTime,
@@ -148,6 +157,8 @@ impl Gate {
             metrics: Metrics::new()?,
             listening: parts.listening,
             trusted: ArcSwap::from_pointee(parts.trusted),
+            floor: parts.floor,
+            device: parts.device,
             profiles: ArcSwap::from_pointee(parts.profiles),
             state_dir: parts.state_dir,
             started: clock::wall(),
@@ -284,6 +295,8 @@ impl Gate {
             "ready": self.not_ready().is_none(),
             "why_not_ready": self.not_ready(),
             "pid": std::process::id(),
+            "device": self.device,
+            "clock": self.clock_holds().map_or_else(|refused| json_text(&refused), |()| "ok".into()),
             "uid": rustix::process::geteuid().as_raw(),
             "state_dir": self.state_dir,
             "listen": {
@@ -334,6 +347,10 @@ impl Changing<'_> {
             self.policy(|policy| policy.with_surroundings(next.clone()));
         }
     }
+}
+
+fn json_text(refused: &crate::refused::Refused) -> serde_json::Value {
+    refused.to_string().into()
 }
 
 fn as_usize(number: NonZeroU32) -> usize {

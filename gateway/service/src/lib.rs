@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod execute;
+pub mod floor;
 pub mod flow;
 pub mod flows;
 pub mod gate;

@@ -123,6 +123,8 @@ mod tests {
             trust: Trust::Untrusted,
             qos_profile: None,
             root: None,
+            groups: mexe_model::Groups::ALL,
+            legacy: false,
             binding: RunBinding::Token,
             process: None,
             rate: rate.and_then(NonZeroU32::new),

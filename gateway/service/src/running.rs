@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mexe_certs::Runtime;
 use mexe_journal::{Change, Record};
-use mexe_model::{AppId, Reason, RunId};
+use mexe_model::{AppId, Reason, RunId, SecurityDomain, Trust};
 use mexe_policy::{Binding, RunBinding, TokenRuns};
 use mexe_relay::Key;
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ pub async fn execute(gate: &Arc<Gate>, app: &AppId, args: Vec<String>) -> Result
     }
     let command = match &app.runtime {
         Runtime::Jar => gate.config().runtime.jar.command.clone(),
-        Runtime::Native { .. } => gate.config().runtime.native.command.clone(),
+        Runtime::Native { .. } | Runtime::Program => gate.config().runtime.native.command.clone(),
     };
     let started = begin(gate, &app, RunBinding::Measured, None).await?;
     let program = Program {
@@ -141,10 +141,16 @@ async fn begin(
         trust: app.trust,
         qos_profile: app.qos_profile.clone(),
         root: app.root.clone(),
+        groups: app.groups,
+        legacy: app.legacy,
         binding,
         process,
         rate: gate.config().limits.new_connections_per_second_per_run,
     };
+    if app.trust == Trust::Domain(SecurityDomain::ThirdParty) && gate.trusted().is_overdue(clock::wall()) {
+        let detail = format!("`{}` may not start before the administrator's next message", app.id);
+        return Err(Refused::about(Reason::CcmStale, detail));
+    }
     let begun = gate.runs.begin(new, clock::now(), clock::wall());
     let (run, token) = begun.map_err(|error| Refused::about(Reason::AppSuspended, error.to_string()))?;
     let waiting: Vec<_> = gate

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aws_lc_rs::{digest, rand};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use mexe_model::{AppId, Instant, Reason, RunId, Trust, WallTime};
+use mexe_model::{AppId, Groups, Instant, Reason, RunId, Trust, WallTime};
 use mexe_policy::{RunBinding, RunFacts};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -32,6 +32,10 @@ pub struct Run {
     pub qos_profile: Option<String>,
     /// The root that vouched for the app, when one did.
     pub root: Option<mexe_model::RootId>,
+    /// The action groups that the app's certificates leave to it.
+    pub groups: Groups,
+    /// Whether the app is vouched for only because the owner lets old algorithms count.
+    pub legacy: bool,
     /// What ties the run to its package (S1).
     pub binding: RunBinding,
     /// When it began.
@@ -88,6 +92,10 @@ pub struct NewRun {
     pub qos_profile: Option<String>,
     /// The root that vouched.
     pub root: Option<mexe_model::RootId>,
+    /// The action groups that the app's certificates leave to it.
+    pub groups: Groups,
+    /// Whether it is vouched for only because the owner lets old algorithms count.
+    pub legacy: bool,
     /// What ties it to its package.
     pub binding: RunBinding,
     /// The process that holds it, if known already.
@@ -138,6 +146,8 @@ impl Runs {
             trust: new.trust,
             qos_profile: new.qos_profile,
             root: new.root,
+            groups: new.groups,
+            legacy: new.legacy,
             binding: new.binding,
             started: at,
             process: AtomicU32::new(new.process.unwrap_or(0)),
@@ -251,6 +261,8 @@ mod tests {
             trust: Trust::Untrusted,
             qos_profile: None,
             root: None,
+            groups: mexe_model::Groups::ALL,
+            legacy: false,
             binding: RunBinding::Token,
             process: None,
             rate: None,

@@ -25,7 +25,7 @@ use crate::config::{ConfigError, Loaded};
 use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
 use crate::observe::pages;
-use crate::{control, grants, running, surroundings};
+use crate::{control, floor, grants, running, surroundings};
 use workers::Workers;
 
 /// The control socket's name in the state directory.
@@ -145,6 +145,8 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let options = load::journal_options(&config);
     let state_dir = config.state_dir.clone();
     let (journal, stored) = Journal::open(&state_dir, options)?;
+    let device = load::device(&journal, &stored).await?;
+    let floor = load::floor(&stored);
     let trusted = load::trusted(&config, trust_files, &stored);
     for problem in &trusted.problems {
         tracing::warn!("{problem}");
@@ -169,6 +171,8 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
         journal,
         apps,
         trusted,
+        floor,
+        device,
         profiles,
         listening,
         first_run: stored.first_run_id,
@@ -186,6 +190,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     tokio::spawn(control::listen::serve_control_socket(Arc::clone(&gate), control, api.clone()));
     listeners.serve(&gate, &workers, api, &console_token)?;
     orphans::adopt(&gate);
+    tokio::spawn(floor::watch(Arc::clone(&gate)));
     tokio::spawn(grants::expire(Arc::clone(&gate)));
     tokio::spawn(running::end_overdue(Arc::clone(&gate)));
     tokio::spawn(look_around(Arc::clone(&gate)));

@@ -294,7 +294,7 @@ fn rotated(
 ) -> Result<(), Refusal> {
     let trusted = gate.trusted();
     let barred = |key: &Fingerprint| match &trusted.in_charge {
-        InCharge::Holder { configured, .. } => configured.disabled.contains(&key.root_id()),
+        InCharge::Holder { configured, .. } => configured.disabled.contains(key),
         InCharge::User => false,
     };
     let claim = Claim { old_key, new_key, domain, name, at: clock::wall(), barred: &barred };

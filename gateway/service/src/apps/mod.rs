@@ -114,7 +114,7 @@ impl App {
                 "groups": self.groups.iter().map(ActionGroup::number).collect::<Vec<_>>(),
                 "legacy": self.legacy,
                 "evidence": self.evidence,
-                "whole": self.runtime.is_whole(),
+                "runtime": self.runtime.as_str(),
             }),
             file: self.file.clone(),
             installed_at: self.installed_at,
@@ -139,7 +139,11 @@ impl App {
             evidence: stored.facts.get("evidence").and_then(Value::as_str).map(str::to_owned),
             legacy: stored.facts.get("legacy").and_then(Value::as_bool).unwrap_or_default(),
             qos_profile: stored.qos_profile,
-            runtime: executable.map_or(Runtime::Jar, |executable| Runtime::Native { executable }),
+            runtime: match (stored.facts.get("runtime").and_then(Value::as_str), executable) {
+                (_, Some(executable)) => Runtime::Native { executable },
+                (Some("native"), None) => Runtime::Program,
+                _ => Runtime::Jar,
+            },
             file: stored.file,
             installed_at: stored.installed_at,
             suspended: match stored.state {

@@ -3,15 +3,15 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mexe_certs::{Rules, Staleness, TrustVerdict, Verification};
 use mexe_model::WallTime;
 use serde_json::{Value, json};
 
 use super::fault::{Fault, Stop};
-use super::{Exit, Global, check_config, output, printable, when};
-use crate::apps::{hex, restricted};
+use super::{Exit, Global, check_config, output, printable, small_file, when};
+use crate::apps::{StoredEvidence, hex, restricted};
 use crate::config::{Guard, Mode};
 use crate::trust::Trusted;
 use crate::verdict;
@@ -22,6 +22,12 @@ pub(super) struct Args {
     /// The package
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// The application descriptor (JAD) that signs it
+    #[arg(long, value_name = "FILE", conflicts_with = "signature")]
+    jad: Option<PathBuf>,
+    /// The detached CMS signature over it, DER or PEM
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
     /// The roots directory: sub-folders operator, manufacturer, third-party, administrator
     #[arg(long, value_name = "DIR")]
     roots: Option<PathBuf>,
@@ -49,13 +55,24 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     if !about.is_file() {
         return Err(unreadable(args, std::io::Error::other("it is not a plain file")).into());
     }
+    let evidence = evidence(args.jad.as_deref(), args.signature.as_deref())?;
     let trusted = roots(args, global, at)?;
-    let verification = verdict::verify(BufReader::new(file), about.len(), &trusted, at);
+    let reader = BufReader::new(file);
+    let verification = verdict::verify(reader, about.len(), evidence.as_evidence(), &trusted, at);
     let shown = shown(&verification);
     global.print(&shown, output::facts)?;
     Ok(match verification.verdict {
         TrustVerdict::Refused(_) => Exit::Refused,
         TrustVerdict::Untrusted(_) | TrustVerdict::Verified(_) => Exit::Done,
+    })
+}
+
+/// What came along with a package, by the files that the user named.
+pub(super) fn evidence(jad: Option<&Path>, signature: Option<&Path>) -> Result<StoredEvidence, Fault> {
+    Ok(match (jad, signature) {
+        (Some(jad), _) => StoredEvidence::Descriptor(small_file::read(jad, "a descriptor file")?),
+        (None, Some(file)) => StoredEvidence::Detached(small_file::read(file, "a signature file")?),
+        (None, None) => StoredEvidence::Inside,
     })
 }
 

@@ -11,6 +11,7 @@ mod app_show;
 mod app_start;
 mod app_stop;
 mod app_verify;
+mod ccm;
 mod check_config;
 mod completions;
 mod demo;
@@ -73,6 +74,7 @@ enum Verb {
     Administrator(administrator::Args),
     #[command(subcommand)]
     App(app::Verb),
+    Ccm(ccm::Args),
     CheckConfig(check_config::Args),
     Completions(completions::Args),
     Demo(demo::Args),
@@ -93,6 +95,7 @@ impl Verb {
         match self {
             Self::Administrator(args) => administrator::run(&args, global),
             Self::App(verb) => verb.run(global),
+            Self::Ccm(args) => ccm::run(&args, global),
             Self::CheckConfig(args) => check_config::run(&args, global),
             Self::Completions(args) => completions::run(&args),
             Self::Demo(args) => demo::run(args, global),

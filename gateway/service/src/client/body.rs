@@ -43,7 +43,8 @@ impl Body {
 
     /// How many bytes are still to come.
     fn left(&self) -> u64 {
-        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, |b| u64::try_from(b.len()).unwrap_or(u64::MAX));
+        let length =
+            |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, |b| u64::try_from(b.len()).unwrap_or(u64::MAX));
         match self {
             Self::Bytes(bytes) => length(bytes),
             Self::Empty => 0,

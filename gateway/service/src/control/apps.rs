@@ -55,8 +55,7 @@ pub(super) async fn install(
 
 async fn take_apart(gate: &Arc<Gate>, request: Request) -> Result<Offered, Problem> {
     let broken = |what: String| Problem::malformed(format!("the multipart body is not as expected: {what}"));
-    let mut parts =
-        Multipart::from_request(request, &()).await.map_err(|error| broken(error.body_text()))?;
+    let mut parts = Multipart::from_request(request, &()).await.map_err(|error| broken(error.body_text()))?;
     let (mut package, mut evidence) = (None, StoredEvidence::Inside);
     let (mut name, mut version) = (None, None);
     while let Some(part) = parts.next_field().await.map_err(|error| broken(error.body_text()))? {

@@ -65,8 +65,8 @@ pub(super) async fn decide(
     let facts = Facts {
         app: &app.id,
         trust: app.trust,
-        groups: mexe_model::Groups::ALL,
-        legacy: false,
+        groups: app.groups,
+        legacy: app.legacy,
         suspended: app.suspended.is_some(),
         run: run.as_ref().map(|run| run.facts()).or_else(|| latest_run(&gate, &app.id)),
         action,

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use mexe_certs::RootKind;
+use mexe_certs::ccm::CcmLimits;
 use mexe_model::{Reason, RootId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -92,30 +94,36 @@ pub(super) async fn set_administrator(
     Ok(Json(administrator_shown(&gate)))
 }
 
+/// The body is a certificate configuration message (application/vnd.mexegate.ccm).
+pub(super) async fn apply_message(
+    State(gate): State<Arc<Gate>>,
+    message: Body,
+) -> Result<Json<Value>, Problem> {
+    // Messages may be larger than other bodies; what is too large even for one is refused as malformed.
+    let most = CcmLimits::default().message.saturating_add(1);
+    let message = axum::body::to_bytes(message, most).await;
+    let message = message.map_err(|_| Problem::new(Reason::CcmMalformed, "the message is too large"))?;
+    Ok(Json(change::apply_message(&gate, &message).await?))
+}
+
 fn administrator_shown(gate: &Gate) -> Value {
     let trusted = gate.trusted();
-    let offered = trusted
-        .roots
-        .iter()
-        .find(|root| root.kind == RootKind::Administrator && root.state == crate::trust::State::Unaccepted);
-    let offered = offered.map(crate::trust::Standing::shown);
-    match &trusted.in_charge {
-        InCharge::User => json!({ "administrator": "user", "offered": offered }),
-        InCharge::Holder { key, configured } => {
-            let root = trusted.roots.iter().find(|root| root.id == *key);
-            json!({
-                "administrator": root.map_or("device", |root| match root.provenance {
-                    mexe_certs::Provenance::Usim => "usim",
-                    mexe_certs::Provenance::Device | mexe_certs::Provenance::User => "device",
-                }),
-                "key": key,
-                "root": root.map(crate::trust::Standing::shown),
-                "enabled": configured.enabled.iter().map(|hash| crate::apps::hex(hash)).collect::<Vec<_>>(),
-                "disabled": configured.disabled,
-                "offered": offered,
-            })
-        }
+    let decision = &trusted.administrator;
+    let mut shown = json!({
+        "administrator": decision.administrator.as_str(),
+        "why": decision.why.as_str(),
+        "device": gate.device,
+        "offered": decision.question.as_ref().map(|question| {
+            json!({ "iccid": question.iccid, "key": question.key, "in_place_of": question.in_place_of })
+        }),
+    });
+    if let (InCharge::Holder { key, configured }, Some(fields)) = (&trusted.in_charge, shown.as_object_mut())
+    {
+        fields.insert("key".to_owned(), json!(key));
+        fields.insert("configuration".to_owned(), json!(configured));
+        fields.insert("overdue".to_owned(), json!(trusted.is_overdue(crate::clock::wall())));
     }
+    shown
 }
 
 /// A root by its id, or by the beginning of it if that is one only.

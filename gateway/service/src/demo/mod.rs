@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use mexe_model::{AppId, Permission};
 
-use crate::apps;
+use crate::apps::{self, Offered};
 use crate::config::{self, ConfigError, Mode, Overrides};
 use crate::gate::Gate;
 use crate::grants::{self, NewGrant};
@@ -145,7 +145,10 @@ async fn install_all(gate: &Arc<Gate>, world: &World) -> Result<SampleApps, Demo
     let install = async |name: &str| -> Result<AppId, DemoError> {
         let mut incoming = apps::incoming_file(gate).map_err(world::WorldError::from)?;
         std::io::copy(&mut world.package(name)?, &mut incoming).map_err(world::WorldError::from)?;
-        Ok(apps::install(gate, incoming, Some(name)).await?.id.clone())
+        Ok(apps::install(gate, Offered { file_name: Some(name.to_owned()), ..Offered::package(incoming) })
+            .await?
+            .id
+            .clone())
     };
     Ok(SampleApps {
         operator: install("operator-app").await?,

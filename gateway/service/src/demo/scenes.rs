@@ -203,7 +203,11 @@ impl Play<'_> {
         let mut package = self.world.package(CHANGED_APP).map_err(text)?;
         let mut incoming = apps::incoming_file(self.gate).map_err(text)?;
         std::io::copy(&mut package, &mut incoming).map_err(text)?;
-        let installed = apps::install(self.gate, incoming, Some(CHANGED_APP)).await;
+        let installed = apps::install(
+            self.gate,
+            apps::Offered { file_name: Some(CHANGED_APP.to_owned()), ..apps::Offered::package(incoming) },
+        )
+        .await;
         same(installed.map(|app| app.id.clone()).map_err(|r: Refused| r.reason), Err(Reason::EntryChanged))
     }
 

@@ -11,9 +11,10 @@ use mexe_qos::ProfileSet;
 use serde_json::json;
 
 use super::ServeError;
-use crate::apps::Apps;
+use crate::apps::{self, Apps};
 use crate::clock;
 use crate::config::{Config, ConfigError, Guard, Loaded};
+use crate::floor::{self, Floor};
 use crate::gate::{Gate, OwnActions};
 use crate::trust::{Files, Sources, Trusted, change};
 
@@ -44,6 +45,33 @@ fn rules(config: &Config) -> Rules {
 pub(super) fn trusted(config: &Config, files: Arc<Files>, stored: &mexe_journal::Loaded) -> Trusted {
     let sources = Sources { files, rules: rules(config), ..Sources::remembered(stored) };
     Trusted::of(sources, clock::wall())
+}
+
+/// What this device is called in messages of the administrator: chosen at random at the first start, kept for ever.
+pub(super) async fn device(journal: &Journal, stored: &mexe_journal::Loaded) -> Result<String, ServeError> {
+    const NAME: &str = "device";
+    let known = stored.trust.iter().find(|(name, _)| name == NAME).and_then(|(_, value)| value.as_str());
+    if let Some(known) = known {
+        return Ok(known.to_owned());
+    }
+    let mut number = [0_u8; 16];
+    aws_lc_rs::rand::fill(&mut number)
+        .map_err(|_| ServeError::process("name this device", "no random bytes"))?;
+    let device = apps::hex(&number);
+    let change = Change::PutTrust { name: NAME.to_owned(), value: json!(device) };
+    let record =
+        Record { detail: Some(json!({ "device": device })), ..Record::change(clock::wall(), "device.name") };
+    if let Err(error) = journal.change(change, record).await {
+        tracing::warn!(%error, "this device's name could not be written down; the next start chooses another");
+    }
+    Ok(device)
+}
+
+/// The earliest time that it can be now, as far as earlier gates saw it.
+pub(super) fn floor(stored: &mexe_journal::Loaded) -> Floor {
+    let remembered = stored.trust.iter().find(|(name, _)| name == floor::REMEMBERED);
+    let remembered = remembered.and_then(|(_, value)| serde_json::from_value(value.clone()).ok());
+    Floor::new(remembered, stored.head.at)
 }
 
 pub(super) fn own_actions(table: &SecurityTable) -> Result<OwnActions, ServeError> {

@@ -5,9 +5,12 @@
 
 use std::sync::Arc;
 
-use mexe_certs::root_store::{Provenance, RootFault, RootKind, TrustStore};
-use mexe_journal::{Change, Record, RootState, StoredRoot};
-use mexe_model::{Reason, RootId};
+use mexe_certs::TimeFloor;
+use mexe_certs::administrator::{Acceptance, Who};
+use mexe_certs::ccm::{self, CcmLimits, Receiver};
+use mexe_certs::root_store::{Provenance, Root, RootFault, RootKind, TrustStore};
+use mexe_journal::{Change, Outcome, Record, RootState, StoredRoot};
+use mexe_model::{Reason, RootId, WallTime};
 use serde_json::{Value, json};
 
 use super::{InCharge, Sources, Standing, State, Trusted, stored_kind};
@@ -127,8 +130,12 @@ pub async fn enable(gate: &Arc<Gate>, id: &RootId) -> Result<Value, Refused> {
             }
             State::Unaccepted => {
                 let iccid = sources.card.as_ref().map(|card| card.iccid.clone()).unwrap_or_default();
-                changes.push(Change::PutTrust { name: accepted_name(&iccid, id), value: json!(true) });
-                sources.accepted.insert((iccid, id.clone()));
+                let question = trusted.administrator.question.as_ref();
+                let acceptance =
+                    Acceptance { by: Who::Owner, in_place_of: question.and_then(|q| q.in_place_of) };
+                let value = serde_json::to_value(acceptance).unwrap_or_default();
+                changes.push(Change::PutTrust { name: accepted_name(&iccid, id), value });
+                sources.accepted.insert((iccid, id.clone()), acceptance);
                 did = true;
             }
             _ => {}
@@ -207,6 +214,88 @@ pub async fn remove(gate: &Arc<Gate>, id: &RootId) -> Result<(), Refused> {
     narrowed(gate, Change::Several(changes), record).await
 }
 
+/// Applies a certificate configuration message: what it says is in force when it is on the disk, all of it or nothing.
+///
+/// # Errors
+/// [`Reason::CcmWrongSigner`] when there is no remote administrator, [`Reason::ClockSuspect`], everything that
+/// [`ccm::apply`] refuses, [`Reason::JournalUnavailable`]; nothing is changed then.
+pub async fn apply_message(gate: &Arc<Gate>, message: &[u8]) -> Result<Value, Refused> {
+    let applied = try_message(gate, message).await;
+    if let Err(refused) = &applied {
+        let record = Record {
+            decision: Some(Outcome::Deny),
+            reason: Some(refused.reason),
+            detail: Some(json!({ "why": refused.detail })),
+            ..Record::change(clock::wall(), "ccm.apply")
+        };
+        if let Err(error) = gate.journal.record(record).await {
+            tracing::warn!(%error, "a refused message could not be written down");
+        }
+    }
+    applied
+}
+
+async fn try_message(gate: &Arc<Gate>, message: &[u8]) -> Result<Value, Refused> {
+    gate.clock_holds()?;
+    let changing = gate.change().await;
+    let trusted = gate.trusted();
+    let InCharge::Holder { key, .. } = &trusted.in_charge else {
+        let detail = "the user administers this device, so nobody's messages count";
+        return Err(Refused::about(Reason::CcmWrongSigner, detail));
+    };
+    let known = |root: &&Root| root.kind() == RootKind::Administrator && root.key() == *key;
+    let root = trusted.store.roots().iter().find(known).ok_or(Reason::CcmWrongSigner)?;
+    let at = clock::wall();
+    let card = trusted.sources.card.as_ref();
+    let receiver =
+        Receiver { device: &gate.device, home_network: card.and_then(|card| card.network.as_deref()) };
+    let applied = ccm::apply(message, &trusted.sources.messages, root, receiver, at, &CcmLimits::default())
+        .map_err(|refusal| Refused::about(refusal.reason, refusal.detail))?;
+    let mut sources = Sources::clone(&trusted.sources);
+    let value = serde_json::to_value(&applied.state)
+        .map_err(|error| Refused::about(Reason::JournalUnavailable, error.to_string()))?;
+    let mut changes = vec![Change::PutTrust { name: MESSAGES.to_owned(), value }];
+    if let Some(der) = &applied.ccm.successor {
+        let stored = successor(der, at)?;
+        changes.push(Change::PutRoot(stored.clone()));
+        sources.added.push(stored);
+    }
+    let floor = TimeFloor { ccm: applied.ccm.not_before, ..TimeFloor::default() };
+    if gate.floor.raise(&floor) {
+        changes.push(crate::floor::remember(&gate.floor.get()).0);
+    }
+    let said = json!({
+        "administrator": key,
+        "sequence": applied.ccm.sequence,
+        "mode": applied.ccm.mode.as_str(),
+        "entries": applied.ccm.entries,
+        "next_update": applied.ccm.next_update.to_string(),
+        "successor": applied.ccm.successor.is_some(),
+    });
+    let record = Record { detail: Some(said.clone()), ..Record::change(at, "ccm.apply") };
+    gate.journal.change(Change::Several(changes), record).await.map_err(unavailable)?;
+    sources.messages = applied.state;
+    take_up(gate, changing, Trusted::of(sources, at)).await;
+    Ok(said)
+}
+
+/// The certificate of a key that takes over, as it is kept.
+fn successor(der: &[u8], at: WallTime) -> Result<StoredRoot, Refused> {
+    let mut builder = TrustStore::builder();
+    builder.add(RootKind::Administrator, "ccm", der, at);
+    let store = builder.build();
+    let [root] = store.roots() else { return Err(Reason::CcmMalformed.into()) };
+    Ok(StoredRoot {
+        id: root.id().clone(),
+        kind: stored_kind(RootKind::Administrator),
+        state: RootState::Enabled,
+        source: "ccm".to_owned(),
+        subject: root.subject().to_owned(),
+        certificate: Some(der.to_vec()),
+        changed_at: at,
+    })
+}
+
 /// Takes up what the directories hold now, at a reload. What was changed while the gate ran stays.
 pub fn reloaded(trusted: &Trusted, files: Arc<super::Files>, rules: mexe_certs::Rules) -> Trusted {
     Trusted::of(Sources { files, rules, ..Sources::clone(&trusted.sources) }, clock::wall())
@@ -233,6 +322,9 @@ async fn narrowed(gate: &Arc<Gate>, change: Change, record: Record) -> Result<()
         }
     }
 }
+
+/// The name under which the trust store remembers what the administrators' messages said.
+pub const MESSAGES: &str = "ccm";
 
 /// The name under which the trust store remembers that a card's key was accepted.
 pub fn accepted_name(iccid: &str, id: &RootId) -> String {

@@ -11,17 +11,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use mexe_certs::Rules;
+use mexe_certs::administrator::{Acceptance, CardKey, Decision, DeviceKey, decide};
+use mexe_certs::ccm::{CcmState, Freshness};
 use mexe_certs::root_store::{Provenance, Root, RootFault, RootKind, RootProblem, TrustStore};
+use mexe_certs::{Fingerprint, Rules};
 use mexe_journal::{StoredList, StoredRoot};
 use mexe_model::{Reason, RootId, SecurityDomain, WallTime};
 use serde_json::{Value, json};
 
-use crate::apps::hex;
 use crate::config::{ConfigError, Guard};
 
 pub use files::{FileProblem, Files, LARGEST_LIST, Operator};
-pub use states::{CardFacts, Configured, Facts, InCharge, State};
+pub use states::{CardFacts, Facts, InCharge, State};
 
 /// Everything that a trust store is made of.
 #[derive(Clone, Debug, Default)]
@@ -38,10 +39,10 @@ pub struct Sources {
     pub card: Option<CardFacts>,
     /// What the card holds: whose roots, from which record, DER.
     pub card_roots: Vec<(RootKind, String, Vec<u8>)>,
-    /// Keys that the owner accepted, each on a card.
-    pub accepted: BTreeSet<(String, RootId)>,
-    /// What the messages of each administrator said so far.
-    pub configured: BTreeMap<RootId, Configured>,
+    /// Keys that were accepted, each on a card.
+    pub accepted: BTreeMap<(String, RootId), Acceptance>,
+    /// What the messages of every administrator said so far.
+    pub messages: CcmState,
     /// What the owner decided about judging.
     pub rules: Rules,
 }
@@ -51,15 +52,20 @@ impl Sources {
     pub fn remembered(stored: &mexe_journal::Loaded) -> Self {
         let off = |root: &StoredRoot| root.state == mexe_journal::RootState::Disabled;
         let switched_off = stored.roots.iter().filter(|root| off(root));
-        let accepted = |(name, _): &(String, Value)| {
+        let accepted = |(name, value): &(String, Value)| {
             let (iccid, key) = name.strip_prefix("accepted:")?.split_once(':')?;
-            Some((iccid.to_owned(), key.parse().ok()?))
+            let by = serde_json::from_value(value.clone()).ok()?;
+            Some(((iccid.to_owned(), key.parse().ok()?), by))
         };
+        let messages = stored.trust.iter().find(|(name, _)| name == change::MESSAGES);
         Self {
             added: stored.roots.iter().filter(|root| root.certificate.is_some()).cloned().collect(),
             lists: stored.lists.clone(),
             off: switched_off.map(|root| (root.id.clone(), root.kind.as_str())).collect(),
             accepted: stored.trust.iter().filter_map(accepted).collect(),
+            messages: messages
+                .and_then(|(_, value)| serde_json::from_value(value.clone()).ok())
+                .unwrap_or_default(),
             ..Self::default()
         }
     }
@@ -78,7 +84,7 @@ pub struct Standing {
     pub state: State,
     /// The network that it is bound to.
     pub bound: Option<Operator>,
-    fingerprint: [u8; 32],
+    fingerprint: Fingerprint,
     subject: String,
     source: String,
     not_before: WallTime,
@@ -96,6 +102,8 @@ pub struct Trusted {
     pub problems: Vec<FileProblem>,
     /// Who administers the third party domain.
     pub in_charge: InCharge,
+    /// Why it is the one, and what the owner is to be asked.
+    pub administrator: Decision,
     /// What it was made of.
     pub sources: Arc<Sources>,
 }
@@ -138,10 +146,20 @@ impl Trusted {
             let added = builder.add_from(Provenance::Usim, *kind, source, der, at);
             problems.extend(added.into_iter().filter_map(Result::err).map(|p| of_root(source, &p)));
         }
+        for (domain, file, bytes) in &sources.files.stamping {
+            let added = builder.add_timestamping(*domain, file, bytes, at);
+            problems.extend(added.into_iter().filter_map(Result::err).map(|p| of_root(file, &p)));
+        }
         let store = builder.build();
-        let in_charge = in_charge(&store, &sources);
+        let administrator = administrator(&store, &sources, at);
+        let in_charge = match administrator.administrator.key() {
+            None => InCharge::User,
+            Some(key) => {
+                InCharge::Holder { key, configured: sources.messages.of(&key).cloned().unwrap_or_default() }
+            }
+        };
         let card = sources.card.as_ref();
-        let on_this_card = |(iccid, key): &(String, RootId)| {
+        let on_this_card = |((iccid, key), _): (&(String, RootId), &Acceptance)| {
             card.is_some_and(|card| card.iccid == *iccid).then(|| key.clone())
         };
         let facts = Facts {
@@ -156,7 +174,7 @@ impl Trusted {
         };
         let roots: Vec<Standing> = store.roots().iter().map(|root| Standing::of(root, stand(root))).collect();
         let store = store.switched(|root| stand(root).0.vouches());
-        Self { store, roots, problems, in_charge, sources: Arc::new(sources) }
+        Self { store, roots, problems, in_charge, administrator, sources: Arc::new(sources) }
     }
 
     /// The domain of every root, and its state.
@@ -178,6 +196,14 @@ impl Trusted {
             why = Some(state.suspends()?);
         }
         why
+    }
+
+    /// Whether the administrator's next message is overdue, so that no new third party run may begin.
+    pub fn is_overdue(&self, at: WallTime) -> bool {
+        match &self.in_charge {
+            InCharge::User => false,
+            InCharge::Holder { key, .. } => self.sources.messages.freshness(key, at) == Freshness::Overdue,
+        }
     }
 
     /// Every root and every problem, as the API and the command line list them.
@@ -216,7 +242,7 @@ impl Standing {
             "subject": self.subject,
             "not_before": self.not_before.to_string(),
             "not_after": self.not_after.to_string(),
-            "certificate": hex(&self.fingerprint),
+            "certificate": self.fingerprint,
             "source": self.source,
         });
         let mut add = |name: &str, value: Value| {
@@ -235,25 +261,29 @@ impl Standing {
     }
 }
 
-/// Who administers: the card's key once the owner has accepted it, else the device's, else the user (decision 7).
-fn in_charge(store: &TrustStore, sources: &Sources) -> InCharge {
-    let administrators = || store.roots().iter().filter(|root| root.kind() == RootKind::Administrator);
-    let accepted = |root: &&Root| {
-        root.provenance() == Provenance::Usim
-            && sources
-                .card
-                .as_ref()
-                .is_some_and(|card| sources.accepted.contains(&(card.iccid.clone(), root.id().clone())))
+/// Who administers, decided anew from what lies on the device and on the card.
+fn administrator(store: &TrustStore, sources: &Sources, at: WallTime) -> Decision {
+    let of = |usim: bool| {
+        let mut roots = store.roots().iter().filter(move |root| {
+            root.kind() == RootKind::Administrator && (root.provenance() == Provenance::Usim) == usim
+        });
+        let first = roots.next()?;
+        // A key that handed over administers through its successor, once that one's certificate is here.
+        let heir = sources.messages.heir(first.key());
+        let successor = store.roots().iter().find(|root| {
+            root.kind() == RootKind::Administrator && root.key() == heir && root.key() != first.key()
+        });
+        Some(successor.unwrap_or(first)).filter(|root| root.is_valid_at(at))
     };
-    let of_device = |root: &&Root| root.provenance() != Provenance::Usim;
-    let holder = administrators().find(accepted).or_else(|| administrators().find(of_device));
-    match holder {
-        None => InCharge::User,
-        Some(root) => InCharge::Holder {
-            key: root.id().clone(),
-            configured: sources.configured.get(root.id()).cloned().unwrap_or_default(),
-        },
-    }
+    let device = of(false)
+        .map(|root| DeviceKey { key: root.key(), owner_designated: root.provenance() == Provenance::User });
+    let card = of(true).zip(sources.card.as_ref()).map(|(root, card)| CardKey {
+        key: root.key(),
+        iccid: card.iccid.clone(),
+        present: true,
+        acceptance: sources.accepted.get(&(card.iccid.clone(), root.id().clone())).copied(),
+    });
+    decide(&mexe_certs::administrator::Facts { device, card })
 }
 
 fn of_root(file: &str, problem: &RootProblem) -> FileProblem {

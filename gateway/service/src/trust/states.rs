@@ -9,6 +9,8 @@
 
 use std::collections::BTreeSet;
 
+use mexe_certs::Fingerprint;
+use mexe_certs::ccm::Configuration;
 use mexe_certs::root_store::{Provenance, Root, RootKind};
 use mexe_model::{Reason, RootId, WallTime};
 
@@ -117,15 +119,6 @@ impl CardFacts {
     }
 }
 
-/// What a remote administrator has enabled and disabled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Configured {
-    /// SHA-256 of certificates.
-    pub enabled: BTreeSet<[u8; 32]>,
-    /// Keys.
-    pub disabled: BTreeSet<RootId>,
-}
-
 /// Who administers the third party domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum InCharge {
@@ -135,9 +128,9 @@ pub enum InCharge {
     /// Whoever holds that root key.
     Holder {
         /// The key.
-        key: RootId,
+        key: Fingerprint,
         /// What its messages said so far.
-        configured: Configured,
+        configured: Configuration,
     },
 }
 
@@ -174,10 +167,10 @@ pub(super) fn state_of(root: &Root, bound: Option<&Operator>, facts: &Facts, at:
         return State::Invalid;
     }
     match (kind, &facts.in_charge) {
-        (RootKind::Administrator, InCharge::Holder { key, .. }) if key == root.id() => {}
+        (RootKind::Administrator, InCharge::Holder { key, .. }) if *key == root.key() => {}
         (RootKind::Administrator, _) => return State::NotInCharge,
         (RootKind::ThirdParty, InCharge::Holder { configured, .. }) => {
-            if configured.disabled.contains(root.id()) {
+            if configured.disabled.contains(&root.key()) {
                 return State::Disabled;
             }
             if !configured.enabled.contains(&root.fingerprint()) {

@@ -27,12 +27,13 @@ fn binding(network: &str, spn: Option<&str>, gid1: Option<&str>) -> Operator {
     Operator { network: network.to_owned(), spn: spn.map(str::to_owned), gid1: gid1.map(str::to_owned) }
 }
 
-fn holder(key: &RootId, enabled: &[&Root], disabled: &[&Root]) -> InCharge {
+fn holder(key: Fingerprint, enabled: &[&Root], disabled: &[&Root]) -> InCharge {
     InCharge::Holder {
-        key: key.clone(),
-        configured: Configured {
+        key,
+        configured: Configuration {
             enabled: enabled.iter().map(|root| root.fingerprint()).collect(),
-            disabled: disabled.iter().map(|root| root.id().clone()).collect(),
+            disabled: disabled.iter().map(|root| root.key()).collect(),
+            ..Configuration::default()
         },
     }
 }
@@ -59,7 +60,7 @@ fn a_remote_administrator_decides_which_third_party_roots_count() {
         // A key that is switched off stays so, whichever of its certificates is enabled.
         (vec![&third], vec![&third], State::Disabled),
     ] {
-        let facts = Facts { in_charge: holder(arpk.id(), &enabled, &disabled), ..Facts::default() };
+        let facts = Facts { in_charge: holder(arpk.key(), &enabled, &disabled), ..Facts::default() };
         assert_eq!(state_of(&third, None, &facts, AT), expected);
         assert_eq!(state_of(&arpk, None, &facts, AT), State::Enabled);
         assert_eq!(state_of(&root(RootKind::Operator, Provenance::Device), None, &facts, AT), State::Enabled);
@@ -73,7 +74,7 @@ fn the_user_may_switch_off_what_is_not_the_manufacturers() {
     for kind in RootKind::ALL {
         let root = root(kind, Provenance::Device);
         let facts = Facts {
-            in_charge: holder(root.id(), &[&root], &[]),
+            in_charge: holder(root.key(), &[&root], &[]),
             off: [(root.id().clone(), kind.as_str())].into(),
             ..Facts::default()
         };

@@ -1,0 +1,136 @@
+//! The earliest time that it can be now (S17), and what happens when the device's clock stands before it: nothing is judged,
+//! no run begins, and permissions that were given for a time lapse. What raises the floor is seen here; what it says is
+//! decided in crate mexe-certs.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use mexe_certs::TimeFloor;
+use mexe_journal::{Change, Record};
+use mexe_model::{GrantId, Reason, WallTime};
+use mexe_relay::Key;
+use serde_json::json;
+
+use crate::clock;
+use crate::gate::Gate;
+use crate::refused::Refused;
+
+/// Under this name the floor is remembered.
+pub const REMEMBERED: &str = "floor";
+/// A clock that is set back by less than this is being corrected, not turned back.
+const CORRECTION: Duration = Duration::from_secs(60);
+/// How often the clock is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The floor, as far as it is known.
+#[derive(Debug, Default)]
+pub struct Floor(RwLock<TimeFloor>);
+
+impl Floor {
+    /// What the build, the journal's last record and earlier gates vouch for.
+    pub fn new(remembered: Option<TimeFloor>, journal_head: Option<WallTime>) -> Self {
+        let built = env!("MEXEGATE_BUILT").parse().unwrap_or(0);
+        let known = TimeFloor {
+            build: WallTime::from_secs(built),
+            journal_head: journal_head.map(before_corrections).unwrap_or_default(),
+            ..TimeFloor::default()
+        };
+        Self(RwLock::new(known.raised(&remembered.unwrap_or_default())))
+    }
+
+    /// As it stands.
+    pub fn get(&self) -> TimeFloor {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Raises it; tells whether that changed anything.
+    pub fn raise(&self, by: &TimeFloor) -> bool {
+        let mut floor = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let raised = floor.raised(by);
+        let changed = raised != *floor;
+        *floor = raised;
+        changed
+    }
+}
+
+fn before_corrections(at: WallTime) -> WallTime {
+    let correction = u64::try_from(CORRECTION.as_millis()).unwrap_or(u64::MAX);
+    WallTime::from_millis(at.as_millis().saturating_sub(correction))
+}
+
+impl Gate {
+    /// Whether the device's clock can be right.
+    ///
+    /// # Errors
+    /// [`Reason::ClockSuspect`].
+    pub fn clock_holds(&self) -> Result<(), Refused> {
+        let judged = self.floor.get().judge(clock::wall());
+        judged.map_err(|refusal| Refused::about(refusal.reason, refusal.detail))
+    }
+
+    /// A timestamping authority saw this moment: it is past for ever.
+    pub async fn seen_time(&self, stamped: Option<WallTime>) {
+        let Some(stamped) = stamped else { return };
+        if self.floor.raise(&TimeFloor { stamped, ..TimeFloor::default() }) {
+            let (change, record) = remember(&self.floor.get());
+            if let Err(error) = self.journal.change(change, record).await {
+                tracing::warn!(%error, "the latest certain time could not be written down");
+            }
+        }
+    }
+}
+
+/// What is written down of a floor.
+pub fn remember(floor: &TimeFloor) -> (Change, Record) {
+    // The journal's own head is in the journal.
+    let kept = TimeFloor { journal_head: WallTime::default(), ..*floor };
+    let value = serde_json::to_value(kept).unwrap_or_default();
+    let record = Record {
+        detail: Some(json!({ "floor": floor.latest().0.to_string() })),
+        ..Record::change(clock::wall(), "clock.floor")
+    };
+    (Change::PutTrust { name: REMEMBERED.to_owned(), value }, record)
+}
+
+/// Watches the clock as long as the gate runs.
+pub async fn watch(gate: Arc<Gate>) {
+    loop {
+        match gate.clock_holds() {
+            Ok(()) => {
+                let journal_head = before_corrections(clock::wall());
+                gate.floor.raise(&TimeFloor { journal_head, ..TimeFloor::default() });
+            }
+            Err(refused) => lapse(&gate, &refused).await,
+        }
+        tokio::select! {
+            () = gate.stopped() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Permissions that were given for a time end: nobody knows how much of it is left.
+async fn lapse(gate: &Arc<Gate>, refused: &Refused) {
+    let timed = |gate: &Gate| -> Vec<GrantId> {
+        gate.policy().grants().filter(|grant| grant.expires().is_some()).map(|grant| grant.id()).collect()
+    };
+    if timed(gate).is_empty() {
+        return;
+    }
+    tracing::warn!(%refused, "the clock is suspect; permissions that were given for a time lapse");
+    let changing = gate.change().await;
+    let lapsed = timed(gate);
+    changing.policy(|policy| policy.without_grants(&lapsed));
+    for id in &lapsed {
+        gate.cut(&Key::Grant(*id), Reason::ClockSuspect);
+    }
+    let record = Record {
+        reason: Some(Reason::ClockSuspect),
+        grant: lapsed.first().copied(),
+        detail: Some(json!({ "grants": lapsed, "why": refused.detail })),
+        ..Record::change(clock::wall(), "grant.lapse")
+    };
+    if let Err(error) = gate.journal.change(Change::RevokeGrants(lapsed), record).await {
+        tracing::warn!(%error, "lapsed grants could not be struck from the database; they do not count");
+    }
+}
