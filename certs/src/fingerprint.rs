@@ -90,7 +90,14 @@ mod tests {
         assert_eq!(text.parse(), Ok(fingerprint));
         assert_eq!(fingerprint.root_id().as_str(), text);
         assert_eq!(serde_json::to_string(&fingerprint).unwrap(), format!("\"{text}\""));
-        for bad in ["", "ab", &text.to_uppercase(), &format!("{text}00"), &text[1..], &"g".repeat(64)] {
+        for bad in [
+            "",
+            "ab",
+            &text.to_uppercase(),
+            &format!("{text}00"),
+            text.trim_start_matches('b'),
+            &"g".repeat(64),
+        ] {
             assert_eq!(bad.parse::<Fingerprint>(), Err(NotAFingerprint), "{bad}");
         }
     }

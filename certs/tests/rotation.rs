@@ -93,7 +93,7 @@ fn a_chain_serves_devices_that_are_one_or_several_keys_behind() {
 #[test]
 fn a_chain_must_hold_together_and_end_where_it_should() {
     let keys = signers(4);
-    let [a, b, c, d] = &keys[..] else { unreachable!() };
+    let [a, b, c, d] = &keys[..] else { panic!() };
     let (ab, bc, ca) = (signed(a, b), signed(b, c), signed(c, a));
     let chain = |parts: &[&Vec<u8>]| parts.iter().map(|part| (*part).clone()).collect::<Vec<_>>();
     assert_eq!(judged(&chain(&[&ab, &bc]), a, c), Ok(()));
@@ -108,7 +108,7 @@ fn a_chain_must_hold_together_and_end_where_it_should() {
 #[test]
 fn a_stolen_old_key_cannot_lead_away_from_its_successor() {
     let keys = signers(3);
-    let [old, new, thief] = &keys[..] else { unreachable!() };
+    let [old, new, thief] = &keys[..] else { panic!() };
     // The device went from the old key to the new one; the thief of the old key is not on its way.
     wrong(judged(&[signed(old, thief)], new, thief), "the installed app's key hands over in none");
     // The thief signs for the new key, with its own.
@@ -129,7 +129,7 @@ fn a_stolen_old_key_cannot_lead_away_from_its_successor() {
 #[test]
 fn a_statement_is_for_one_app_in_one_domain() {
     let keys = signers(2);
-    let [old, new] = &keys[..] else { unreachable!() };
+    let [old, new] = &keys[..] else { panic!() };
     let sign = |statement: Statement| [statement.sign(old, SealDefect::None).unwrap()];
     let good = || statement(old, new);
     let other = Statement { name: "other".to_owned(), ..good() };
@@ -149,7 +149,7 @@ fn a_statement_is_for_one_app_in_one_domain() {
 #[test]
 fn every_broken_statement_is_wrong() {
     let keys = signers(2);
-    let [old, new] = &keys[..] else { unreachable!() };
+    let [old, new] = &keys[..] else { panic!() };
     for defect in SealDefect::ALL {
         let statements = [statement(old, new).sign(old, defect).unwrap()];
         let result = judged(&statements, old, new);
