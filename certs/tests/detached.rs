@@ -150,6 +150,10 @@ fn what_is_wrong_with_a_signature_or_its_signer_is_refused_by_its_reason() {
         assert_reason(what, &judged, Some(reason));
         assert!(judged.package.is_none() && judged.digest != [0; 32], "{what}");
     }
+    for end in 0..sound.len() {
+        let judged = judge(FILE, &sound[..end], &world.store, AT);
+        assert_reason("cut off", &judged, Some(Reason::SignatureMalformed));
+    }
     assert_reason("PEM", &judge(FILE, pem("CMS", &sound).as_bytes(), &world.store, AT), None);
     assert_reason("PKCS7", &judge(FILE, pem("PKCS7", &sound).as_bytes(), &world.store, AT), None);
     let stranger = World::new(RootKind::Operator);
