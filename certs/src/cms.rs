@@ -99,7 +99,8 @@ impl<'a> Block<'a> {
         }
         let certificates = read_certificates(&parts.certificates, name)?;
         let mut named = certificates.iter().filter(|c| is_named(c, &info.signer));
-        let signer = named.next().cloned().ok_or_else(|| malformed("the signer's certificate is not in it"))?;
+        let signer =
+            named.next().cloned().ok_or_else(|| malformed("the signer's certificate is not in it"))?;
         if named.any(|other| other.der != signer.der) {
             return Err(malformed("two of its certificates could be the signer's"));
         }
@@ -162,9 +163,7 @@ impl<'a> Block<'a> {
             (None, Content::Digest(_)) if self.scheme == Scheme::Ed25519 => {
                 return Err(self.malformed("an Ed25519 signature over a file needs signed attributes"));
             }
-            (None, Content::Digest(digest)) => {
-                key.verifies_digest(self.scheme, digest, self.info.signature)
-            }
+            (None, Content::Digest(digest)) => key.verifies_digest(self.scheme, digest, self.info.signature),
         };
         match verified {
             Ok(true) => {}
@@ -195,9 +194,9 @@ fn is_named(certificate: &Certificate, signer: &Named<'_>) -> bool {
 
 fn read_certificates(all: &[&[u8]], name: &str) -> Result<Vec<Certificate>, Refusal> {
     let read = |(at, der): (usize, &&[u8])| {
-        Certificate::read(der).map_err(|what| {
-            let detail = format!("{name}, certificate {}: {what}", at + 1);
-            Refusal::new(Reason::CertificateMalformed, detail)
+        Certificate::read(der).map_err(|unusable| {
+            let detail = format!("{name}, certificate {}: {}", at + 1, unusable.what);
+            Refusal::new(unusable.reason, detail)
         })
     };
     all.iter().enumerate().map(read).collect()

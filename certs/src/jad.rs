@@ -109,9 +109,11 @@ fn ways(
             let name = format!("{CERTIFICATE}{n}-{m}");
             let der = BASE64.decode(value).map_err(|_| malformed(format!("{name} is not base64")))?;
             let certificate = Certificate::read(&der);
-            certificates.push(certificate.map_err(|what| {
-                Refusal::new(Reason::CertificateMalformed, format!("{name}: {what}"))
-            })?);
+            certificates.push(
+                certificate.map_err(|unusable| {
+                    Refusal::new(unusable.reason, format!("{name}: {}", unusable.what))
+                })?,
+            );
         }
         let signer = certificates.first().cloned();
         let signer = signer.ok_or_else(|| malformed(format!("{CERTIFICATE}{n}-1 is missing")))?;
@@ -144,7 +146,10 @@ fn check_signature(
         Ok(true) => Ok(()),
         Ok(false) => Err(Refusal::new(
             Reason::SignatureWrong,
-            format!("the descriptor's {} signature is not that of its signer over the package", digest.name()),
+            format!(
+                "the descriptor's {} signature is not that of its signer over the package",
+                digest.name()
+            ),
         )),
         Err(error) => Err(Refusal::new(error.reason, error.what)),
     }

@@ -15,9 +15,16 @@ pub(crate) enum PublicKey {
     P256(Vec<u8>),
     P384(Vec<u8>),
     P521(Vec<u8>),
-    Rsa { key: Vec<u8>, bits: usize },
+    Rsa {
+        key: Vec<u8>,
+        bits: usize,
+    },
     /// A key of kind id-RSASSA-PSS (RFC 4055, 1.2), which makes no other signatures; with a digest, only with that one.
-    RsaPss { key: Vec<u8>, bits: usize, digest: Option<Digest> },
+    RsaPss {
+        key: Vec<u8>,
+        bits: usize,
+        digest: Option<Digest>,
+    },
 }
 
 impl PublicKey {

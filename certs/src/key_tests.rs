@@ -27,7 +27,15 @@ struct Tally {
 impl Tally {
     /// Asks for one signature, over the message and, where the scheme has a digest, over that.
     #[track_caller]
-    fn ask(&mut self, what: &str, result: TestResult, key: &PublicKey, scheme: Scheme, message: &[u8], signature: &[u8]) {
+    fn ask(
+        &mut self,
+        what: &str,
+        result: TestResult,
+        key: &PublicKey,
+        scheme: Scheme,
+        message: &[u8],
+        signature: &[u8],
+    ) {
         let verifies = key.verifies(scheme, message, signature).unwrap();
         if let Some(digest) = scheme.digest() {
             let streamed = key.verifies_digest(scheme, &digest.of(message), signature).unwrap();

@@ -14,7 +14,10 @@ mod chain;
 mod cms;
 mod container;
 mod detached;
+#[doc(hidden)]
+pub mod door;
 mod evidence;
+mod form;
 mod jad;
 mod jar;
 mod judge;
@@ -24,6 +27,8 @@ mod manifest;
 mod package;
 mod path;
 mod requested;
+mod restriction;
+mod revocation;
 pub mod root_store;
 mod rules;
 mod stream;
@@ -36,8 +41,12 @@ pub use judge::{read_entry, verify};
 pub use limits::Limits;
 pub use package::{PackageFacts, Runtime};
 pub use requested::RequestedAction;
+pub use revocation::{
+    LIST_ENTRIES_MAX, LIST_SIZE_MAX, LISTS_MAX, ListFacts, ListFault, ListProblem, ListState,
+};
 pub use root_store::{Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
 pub use rules::{Rules, Staleness};
 pub use verdict::{
-    CertificateFacts, Refusal, Revocation, SignerFacts, Timestamp, TrustVerdict, Untrusted, Verification, Voucher,
+    CertificateFacts, Refusal, Revocation, SignerFacts, Timestamp, TrustVerdict, Untrusted, Verification,
+    Voucher,
 };

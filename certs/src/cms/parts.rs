@@ -173,7 +173,11 @@ impl<'a> Attributes<'a> {
     }
 
     /// What must be among the attributes, and what must agree with the rest of the signer's information.
-    pub(super) fn check(&self, content_type: ObjectIdentifier, info: &SignerInfo<'_>) -> Result<(), &'static str> {
+    pub(super) fn check(
+        &self,
+        content_type: ObjectIdentifier,
+        info: &SignerInfo<'_>,
+    ) -> Result<(), &'static str> {
         if self.content_type != Some(content_type) {
             return Err("its signed attributes lack the right content type");
         }
@@ -209,7 +213,10 @@ fn same_algorithm(found: &[u8], used: &[u8]) -> bool {
 }
 
 /// The next element if it is the constructed context-specific field of that number.
-pub(crate) fn tagged<'a>(reader: &mut SliceReader<'a>, number: u32) -> Result<Option<AnyRef<'a>>, der::Error> {
+pub(crate) fn tagged<'a>(
+    reader: &mut SliceReader<'a>,
+    number: u32,
+) -> Result<Option<AnyRef<'a>>, der::Error> {
     if reader.is_finished() {
         return Ok(None);
     }

@@ -32,8 +32,7 @@ impl Descriptor {
             let length = rest.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
             let (line, end) = rest.split_at(length);
             rest = end.strip_prefix(b"\r\n").or_else(|| end.get(1..)).unwrap_or_default();
-            let wrong =
-                |what: &str| malformed(format!("the descriptor, line {number}: {what}"));
+            let wrong = |what: &str| malformed(format!("the descriptor, line {number}: {what}"));
             let line = std::str::from_utf8(line).map_err(|_| wrong("it is not UTF-8"))?;
             if line.is_empty() {
                 continue;
@@ -84,7 +83,11 @@ impl Descriptor {
             let open = chains.len();
             match chains.last_mut() {
                 Some(chain) if n == open && m == chain.len() + 1 && m <= longest => chain.push(value),
-                _ => return Err(malformed(format!("{CERTIFICATE}{n}-{m} is one too many, or one before it is missing"))),
+                _ => {
+                    return Err(malformed(format!(
+                        "{CERTIFICATE}{n}-{m} is one too many, or one before it is missing"
+                    )));
+                }
             }
         }
         Ok(chains)
@@ -146,8 +149,19 @@ mod tests {
         assert_eq!(chains(&[]).unwrap(), [0; 0]);
         assert_eq!(chains(&["2-1", "1-2", "1-1"]).unwrap(), [2, 1]);
         for bad in [
-            &["1-2"][..], &["2-1"], &["1-1", "1-3"], &["1-1", "3-1"], &["0-1"], &["1-0"], &["01-1"], &["1"],
-            &["1-1", "1-2", "1-3", "1-4"], &["1-1", "2-1", "3-1", "4-1"], &["1-+1"], &["1-1-1"], &["-1"],
+            &["1-2"][..],
+            &["2-1"],
+            &["1-1", "1-3"],
+            &["1-1", "3-1"],
+            &["0-1"],
+            &["1-0"],
+            &["01-1"],
+            &["1"],
+            &["1-1", "1-2", "1-3", "1-4"],
+            &["1-1", "2-1", "3-1", "4-1"],
+            &["1-+1"],
+            &["1-1-1"],
+            &["-1"],
         ] {
             assert_eq!(chains(bad).unwrap_err().reason, Reason::DescriptorMalformed, "{bad:?}");
         }
