@@ -178,7 +178,10 @@ fn agree(facts: PackageFacts, descriptor: &Descriptor, signed: bool) -> Result<P
     if signed {
         return Ok(facts);
     }
-    let said = descriptor.attributes().filter(|(name, _)| !decides(name) || name.starts_with(PERMISSIONS));
+    let is_signature = |name: &str| name.starts_with(CERTIFICATE) || [RSA_SHA1, RSA_SHA256].contains(&name);
+    let said = descriptor
+        .attributes()
+        .filter(|(name, _)| !is_signature(name) && (!decides(name) || name.starts_with(PERMISSIONS)));
     Ok(facts.described(said))
 }
 

@@ -1,5 +1,5 @@
-//! Writes the signature block of a JAR: a detached CMS SignedData with one signer, with signed attributes as jarsigner
-//! makes them, or directly over the content. Called from [`crate::jar`].
+//! Writes a detached CMS SignedData with one signer, with signed attributes as jarsigner makes them, or directly over the
+//! content: the signature block of a JAR, or the signature beside a file. [`crate::jar`] makes its blocks here.
 
 use aws_lc_rs::digest;
 use der::{Decode, Encode};
@@ -39,12 +39,39 @@ pub enum Defect {
     UnsignedAttributes,
 }
 
+/// Signs a file; the signature carries the signer's whole chain.
+///
+/// # Errors
+/// The signature cannot be made.
+pub fn detached(
+    signer: &Signer,
+    content: &[u8],
+    with_attributes: bool,
+    defect: Defect,
+) -> Result<Vec<u8>, Fault> {
+    sign(signer, content, with_attributes, defect, |_| Vec::new())
+}
+
+/// Signs a file; `stamp` gets the signature's value, and gives the timestamp tokens that are put beside it, each as an
+/// attribute of its own.
+///
+/// # Errors
+/// The signature cannot be made.
+pub fn stamped(
+    signer: &Signer,
+    content: &[u8],
+    stamp: impl FnOnce(&[u8]) -> Vec<Vec<u8>>,
+) -> Result<Vec<u8>, Fault> {
+    sign(signer, content, true, Defect::None, stamp)
+}
+
 /// Signs `content`; the block carries the signer's whole chain.
 pub(crate) fn sign(
     signer: &Signer,
     content: &[u8],
     with_attributes: bool,
     defect: Defect,
+    stamp: impl FnOnce(&[u8]) -> Vec<Vec<u8>>,
 ) -> Result<Vec<u8>, Fault> {
     let certificate = x509_cert::Certificate::from_der(signer.certificate())?;
     let tbs = certificate.tbs_certificate();
@@ -64,8 +91,13 @@ pub(crate) fn sign(
     };
     signer_info.push(signature_algorithm.to_vec());
     signer_info.push(tlv(0x04, &signature));
+    let mut unsigned: Vec<u8> =
+        stamp(&signature).iter().flat_map(|token| attribute(OID_TIMESTAMP, token)).collect();
     if defect == Defect::UnsignedAttributes {
-        signer_info.push(tlv(0xa1, &attribute(OID_CONTENT_TYPE, OID_DATA)));
+        unsigned.extend(attribute(OID_CONTENT_TYPE, OID_DATA));
+    }
+    if !unsigned.is_empty() {
+        signer_info.push(tlv(0xa1, &unsigned));
     }
     let signer_info = tlv(0x30, &signer_info.concat());
     let signer_infos = match defect {
@@ -113,16 +145,16 @@ fn attributes(content_digest: &[u8], defect: Defect) -> (Vec<u8>, Vec<u8>) {
     }
 }
 
-fn attribute(oid: &[u8], value: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(oid: &[u8], value: &[u8]) -> Vec<u8> {
     sequence(&[oid, &tlv(0x31, value)])
 }
 
-fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     tlv(0x30, &parts.concat())
 }
 
 /// One DER value: tag, length, contents.
-fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
+pub(crate) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
     let length = contents.len().to_be_bytes();
     let significant: Vec<u8> = length.into_iter().skip_while(|byte| *byte == 0).collect();
     let mut out = vec![tag];
@@ -138,7 +170,7 @@ fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
     out
 }
 
-fn digest_of(signer: &Signer) -> (&'static [u8], &'static digest::Algorithm) {
+pub(crate) fn digest_of(signer: &Signer) -> (&'static [u8], &'static digest::Algorithm) {
     let algorithm = signer.key.algorithm();
     if *algorithm == rcgen::PKCS_ED25519 {
         (OID_SHA512, &digest::SHA512)
@@ -149,7 +181,7 @@ fn digest_of(signer: &Signer) -> (&'static [u8], &'static digest::Algorithm) {
     }
 }
 
-fn signature_algorithm(signer: &Signer) -> &'static [u8] {
+pub(crate) fn signature_algorithm(signer: &Signer) -> &'static [u8] {
     let algorithm = signer.key.algorithm();
     if *algorithm == rcgen::PKCS_ED25519 {
         b"\x30\x05\x06\x03\x2b\x65\x70"
@@ -163,10 +195,11 @@ fn signature_algorithm(signer: &Signer) -> &'static [u8] {
 }
 
 const OID_ALGORITHM_PROTECTION: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x34";
-const OID_CONTENT_TYPE: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03";
+pub(crate) const OID_CONTENT_TYPE: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03";
 const OID_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
-const OID_MESSAGE_DIGEST: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04";
-const OID_SHA256: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+pub(crate) const OID_MESSAGE_DIGEST: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04";
+pub(crate) const OID_SHA256: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
 const OID_SHA384: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02";
 const OID_SHA512: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03";
-const OID_SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+pub(crate) const OID_SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+const OID_TIMESTAMP: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x0e";

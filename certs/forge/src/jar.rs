@@ -120,7 +120,8 @@ impl JarBuilder {
         let file = self.signature_file(&manifest, &sections);
         let mut parts = vec![("META-INF/MANIFEST.MF".to_owned(), manifest)];
         for (name, signer) in signers {
-            let block = cms::sign(signer, &file, self.options.signed_attributes, self.options.defect)?;
+            let (attributes, defect) = (self.options.signed_attributes, self.options.defect);
+            let block = cms::detached(signer, &file, attributes, defect)?;
             let extension = if *signer.key.algorithm() == rcgen::PKCS_RSA_SHA256 { "RSA" } else { "EC" };
             parts.push((format!("META-INF/{name}.SF"), file.clone()));
             parts.push((format!("META-INF/{name}.{extension}"), block));

@@ -16,10 +16,12 @@
 //! # }
 //! ```
 
-mod cms;
+pub mod cms;
 pub mod demo;
+pub mod jad;
 pub mod jar;
 pub mod pki;
+pub mod timestamp;
 
 /// Why something could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -59,6 +59,8 @@ pub struct Shape {
     pub path_length: Option<u8>,
     /// One more extended key usage; for authorities the only one (they have none otherwise).
     pub other_purpose: Option<Vec<u64>>,
+    /// For signers: the extended key usage timeStamping, critical or not, in place of codeSigning.
+    pub time_stamping: Option<bool>,
     /// A private extension, critical or not.
     pub extension: Option<bool>,
     /// More extensions: object identifier, critical or not, value (DER).
@@ -81,6 +83,7 @@ impl Shape {
             digital_signature: true,
             path_length: None,
             other_purpose: None,
+            time_stamping: None,
             extension: None,
             more: Vec::new(),
             signs_lists: true,
@@ -147,7 +150,13 @@ impl Shape {
             true => KeyUsagePurpose::DigitalSignature,
             false => KeyUsagePurpose::KeyEncipherment,
         }];
-        if self.code_signing {
+        if let Some(critical) = self.time_stamping {
+            // SEQUENCE OF id-kp-timeStamping; rcgen's own extended key usage is never critical.
+            let purposes = b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x08".to_vec();
+            let mut extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 37], purposes);
+            extension.set_criticality(critical);
+            params.custom_extensions.push(extension);
+        } else if self.code_signing {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::CodeSigning);
         }
         params

@@ -1,6 +1,6 @@
 //! Outside judges and makers: keytool, jarsigner, python3. A tool that is missing fails the test by its name.
 
-#![allow(unreachable_pub, reason = "shared by several test files")]
+#![allow(dead_code, unreachable_pub, reason = "shared by several test files")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -89,7 +89,11 @@ impl App {
             signer_key: self.signer_key.clone(),
             root: self.root.clone(),
             qos_profile: self.qos_profile.clone(),
-            facts: json!({ "signers": self.signers, "executable": self.runtime.executable() }),
+            facts: json!({
+                "signers": self.signers,
+                "runtime": self.runtime.as_str(),
+                "executable": self.runtime.executable(),
+            }),
             file: self.file.clone(),
             installed_at: self.installed_at,
             state: self.suspended.map_or(AppState::Active, AppState::Suspended),
@@ -108,7 +112,11 @@ impl App {
             signer_key: stored.signer_key,
             root: stored.root,
             qos_profile: stored.qos_profile,
-            runtime: executable.map_or(Runtime::Jar, |executable| Runtime::Native { executable }),
+            runtime: match (stored.facts.get("runtime").and_then(Value::as_str), executable) {
+                (_, Some(executable)) => Runtime::Native { executable },
+                (Some("native"), None) => Runtime::Program,
+                _ => Runtime::Jar,
+            },
             file: stored.file,
             installed_at: stored.installed_at,
             suspended: match stored.state {

@@ -95,7 +95,7 @@ pub async fn execute(gate: &Arc<Gate>, app: &AppId, args: Vec<String>) -> Result
     }
     let command = match &app.runtime {
         Runtime::Jar => gate.config().runtime.jar.command.clone(),
-        Runtime::Native { .. } => gate.config().runtime.native.command.clone(),
+        Runtime::Native { .. } | Runtime::Program => gate.config().runtime.native.command.clone(),
     };
     let started = begin(gate, &app, RunBinding::Measured, None).await?;
     let program = Program {
