@@ -3,12 +3,14 @@
 
 use der::asn1::BitStringRef;
 use der::{Decode, Reader, SliceReader, TagMode, TagNumber};
-use mexe_model::WallTime;
+use mexe_model::{Groups, Reason, WallTime};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier};
 
 use crate::algorithm::{Scheme, Unusable, sha256};
 use crate::chain;
+use crate::form::Form;
 use crate::key::PublicKey;
+use crate::restriction;
 use crate::verdict::{CertificateFacts, Quoted};
 
 /// A certificate that webpki and x509-cert both can read.
@@ -16,6 +18,8 @@ use crate::verdict::{CertificateFacts, Quoted};
 pub(crate) struct Certificate {
     pub(crate) der: Vec<u8>,
     pub(crate) serial: Vec<u8>,
+    /// The serial number with tag and length: what revocation lists know it by.
+    pub(crate) serial_der: Vec<u8>,
     /// The issuer's name, DER.
     pub(crate) issuer: Vec<u8>,
     /// The subject's name, DER.
@@ -33,6 +37,9 @@ pub(crate) struct Certificate {
     pub(crate) extended_key_usage_is_critical: bool,
     /// `None`: there is no such extension.
     pub(crate) key_identifier: Option<Vec<u8>>,
+    /// The action groups that it leaves to what is signed under it, or what is wrong with its restriction.
+    pub(crate) groups: Result<Groups, &'static str>,
+    pub(crate) form: Form,
     pub(crate) key: Result<PublicKey, Unusable>,
     pub(crate) scheme: Result<Scheme, Unusable>,
     signed: Vec<u8>,
@@ -43,10 +50,18 @@ impl Certificate {
     /// Reads one certificate. webpki reads it first, so that nothing is ever read out of bytes that it would not accept.
     ///
     /// # Errors
-    /// What is wrong with it, in one line.
-    pub(crate) fn read(der: &[u8]) -> Result<Self, String> {
-        chain::readable(der)?;
-        Self::read_parts(der).map_err(|error| format!("it cannot be read: {}", error.kind()))
+    /// What is wrong with it, in one line: `certificate-malformed`, or `restriction-unreadable` for a restriction that is
+    /// critical, which webpki takes for an unknown extension.
+    pub(crate) fn read(der: &[u8]) -> Result<Self, Unusable> {
+        chain::readable(der).map_err(|what| match restriction_is_critical(der) {
+            true => Unusable {
+                reason: Reason::RestrictionUnreadable,
+                what: "its access restriction is critical, which it must never be".to_owned(),
+            },
+            false => Unusable::malformed(what),
+        })?;
+        Self::read_parts(der)
+            .map_err(|error| Unusable::malformed(format!("it cannot be read: {}", error.kind())))
     }
 
     fn read_parts(der: &[u8]) -> Result<Self, der::Error> {
@@ -58,22 +73,23 @@ impl Certificate {
             Ok::<_, der::Error>(parts)
         })?;
         reader.finish()?;
-        let (issuer, subject, spki) = SliceReader::new(signed)?.sequence(|reader| {
+        let (serial, issuer, subject, spki) = SliceReader::new(signed)?.sequence(|reader| {
             let _version = reader.context_specific::<u8>(TagNumber(0), TagMode::Explicit)?;
-            let (_serial, _algorithm) = (reader.tlv_bytes()?, reader.tlv_bytes()?);
+            let (serial, _algorithm) = (reader.tlv_bytes()?, reader.tlv_bytes()?);
             let issuer = reader.tlv_bytes()?;
             let _validity = reader.tlv_bytes()?;
             let (subject, spki) = (reader.tlv_bytes()?, reader.tlv_bytes()?);
             while !reader.is_finished() {
                 reader.tlv_bytes()?;
             }
-            Ok::<_, der::Error>((issuer, subject, spki))
+            Ok::<_, der::Error>((serial, issuer, subject, spki))
         })?;
         let extended_key_usage = tbs.get_extension::<ExtendedKeyUsage>()?;
         let time = |time: x509_cert::time::Time| WallTime::from_secs(time.to_unix_duration().as_secs());
         Ok(Self {
             der: der.to_vec(),
             serial: tbs.serial_number().as_bytes().to_vec(),
+            serial_der: serial.to_vec(),
             issuer: issuer.to_vec(),
             subject: subject.to_vec(),
             spki: spki.to_vec(),
@@ -89,6 +105,8 @@ impl Certificate {
             key_identifier: tbs
                 .get_extension::<SubjectKeyIdentifier>()?
                 .map(|(_, value)| value.0.as_bytes().to_vec()),
+            groups: restriction::of(tbs.extensions().map(Vec::as_slice).unwrap_or_default()),
+            form: Form::of(tbs, serial, issuer, subject)?,
             key: PublicKey::read(spki),
             scheme: Scheme::read(algorithm, None),
             signed: signed.to_vec(),
@@ -121,6 +139,16 @@ impl Certificate {
         self.key_usage.is_none_or(|usage| usage.key_cert_sign())
     }
 
+    /// Whether it may sign revocation lists; absent key usage forbids nothing.
+    pub(crate) fn may_sign_lists(&self) -> bool {
+        self.key_usage.is_none_or(|usage| usage.crl_sign())
+    }
+
+    /// The serial number, lower-case hexadecimal.
+    pub(crate) fn serial_text(&self) -> String {
+        self.serial.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The subject, as it may stand in a message.
     pub(crate) fn quoted(&self) -> Quoted<'_> {
         Quoted(&self.subject_text)
@@ -129,10 +157,17 @@ impl Certificate {
     pub(crate) fn facts(&self) -> CertificateFacts {
         CertificateFacts {
             subject: self.subject_text.clone(),
-            serial: self.serial.iter().map(|byte| format!("{byte:02x}")).collect(),
+            serial: self.serial_text(),
             not_before: self.not_before,
             not_after: self.not_after,
             sha256: sha256(&self.der),
+            groups: self.groups.unwrap_or(Groups::NONE),
         }
     }
+}
+
+fn restriction_is_critical(der: &[u8]) -> bool {
+    let Ok(parsed) = x509_cert::Certificate::from_der(der) else { return false };
+    let extensions = parsed.tbs_certificate().extensions().map(Vec::as_slice).unwrap_or_default();
+    extensions.iter().any(|extension| extension.extn_id == restriction::OID && extension.critical)
 }

@@ -4,7 +4,11 @@
 use mexe_model::{Reason, WallTime};
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use webpki::aws_lc_rs as algorithm;
-use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter};
+use webpki::{
+    CertRevocationList, EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeId,
+    KeyPurposeIdIter, OwnedCertRevocationList, RevocationCheckDepth, RevocationOptionsBuilder,
+    UnknownStatusPolicy,
+};
 
 use crate::verdict::Refusal;
 
@@ -21,8 +25,31 @@ pub(crate) fn readable(der: &[u8]) -> Result<(), String> {
         .map_err(|error| format!("it {}", in_words(&error)))
 }
 
+/// A revocation list as webpki reads it.
+#[derive(Debug)]
+pub(crate) struct List(CertRevocationList<'static>);
+
+impl List {
+    /// Reads a list with all its entries.
+    ///
+    /// # Errors
+    /// Why webpki cannot, in words.
+    pub(crate) fn read(der: &[u8]) -> Result<Self, String> {
+        OwnedCertRevocationList::from_der(der)
+            .map(|list| Self(CertRevocationList::Owned(list)))
+            .map_err(|error| format!("it {}", in_words(&error)))
+    }
+}
+
+/// Whether a certificate is for that DNS name or address. Asked by tests only: code is not signed by hosts.
+pub(crate) fn is_for(leaf: &[u8], name: &str) -> bool {
+    let leaf = CertificateDer::from(leaf);
+    let Ok(name) = pki_types::ServerName::try_from(name) else { return false };
+    EndEntityCert::try_from(&leaf).is_ok_and(|leaf| leaf.verify_is_valid_for_subject_name(&name).is_ok())
+}
+
 /// Whether webpki accepts the chain `leaf`, `intermediates` (in order), `root` at that time. With `legacy`, also by
-/// algorithms that vouch for nothing else.
+/// algorithms that vouch for nothing else. `lists` are the revocation lists of the chain's issuers.
 ///
 /// # Errors
 /// The reason, and what breaks it.
@@ -33,16 +60,25 @@ pub(crate) fn accepts(
     at: WallTime,
     purpose: Purpose,
     legacy: bool,
+    lists: &[&List],
 ) -> Result<(), Refusal> {
     let algorithms = if legacy { legacy::ALGORITHMS } else { ALGORITHMS };
     let leaf = CertificateDer::from(leaf);
     let root = CertificateDer::from(root);
     let intermediates: Vec<_> = intermediates.iter().map(|der| CertificateDer::from(*der)).collect();
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.as_secs()));
+    let lists: Vec<_> = lists.iter().map(|list| &list.0).collect();
+    let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+        options
+            .with_depth(RevocationCheckDepth::Chain)
+            .with_status_policy(UnknownStatusPolicy::Allow)
+            .with_expiration_policy(ExpirationPolicy::Ignore)
+            .build()
+    });
     let verified = || {
         let anchors = [webpki::anchor_from_trusted_cert(&root)?];
         EndEntityCert::try_from(&leaf)?
-            .verify_for_usage(algorithms, &anchors, &intermediates, time, purpose, None, None)
+            .verify_for_usage(algorithms, &anchors, &intermediates, time, purpose, revocation, None)
             .map(|_| ())
     };
     verified().map_err(|error: Error| Refusal::new(reason(&error), format!("the chain {}", in_words(&error))))
@@ -54,25 +90,29 @@ pub(crate) fn accepts(
 pub(crate) enum Purpose {
     CodeSigning,
     TimeStamping,
+    /// For tests by others, whose certificates are not for code: this purpose, or whatever there is.
+    Other(Option<&'static [u8]>),
 }
 
 impl Purpose {
     /// The key purpose (RFC 5280, 4.2.1.12), as webpki compares it: the value without tag and length.
-    const fn id(self) -> &'static [u8] {
+    const fn id(self) -> Option<&'static [u8]> {
         match self {
-            Self::CodeSigning => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03],
-            Self::TimeStamping => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x08],
+            Self::CodeSigning => Some(&[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03]),
+            Self::TimeStamping => Some(&[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x08]),
+            Self::Other(id) => id,
         }
     }
 }
 
 impl ExtendedKeyUsageValidator for Purpose {
     fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        let Some(wanted) = self.id() else { return Ok(()) };
         let mut empty = true;
         for purpose in purposes {
             empty = false;
             // Compared as bytes: the decimal form of webpki 0.103 is wrong for arcs above 127.
-            if purpose? == KeyPurposeId::new(self.id()) {
+            if purpose? == KeyPurposeId::new(wanted) {
                 return Ok(());
             }
         }
@@ -109,6 +149,7 @@ static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
 fn reason(error: &Error) -> Reason {
     match error {
         Error::CertExpired { .. } => Reason::CertificateExpired,
+        Error::CertRevoked => Reason::CertificateRevoked,
         Error::CertNotValidYet { .. } => Reason::CertificateNotYetValid,
         Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => Reason::UsageNotCodeSigning,
         Error::UnsupportedSignatureAlgorithmContext(_)
@@ -123,6 +164,12 @@ fn in_words(error: &Error) -> &'static str {
         Error::CaUsedAsEndEntity => "has an authority's certificate as that of the signer",
         Error::CertExpired { .. } => "has a certificate that has expired",
         Error::CertNotValidYet { .. } => "has a certificate that is not valid yet",
+        Error::CertRevoked => "has a certificate that was revoked",
+        Error::InvalidCrlNumber => "has a number that is not one",
+        Error::InvalidSerialNumber => "has a serial number that is not one",
+        Error::UnsupportedCrlVersion => "is not of version 2",
+        Error::UnsupportedIndirectCrl => "is about another issuer's certificates",
+        Error::UnsupportedRevocationReason => "has a revocation reason that is not known",
         Error::EmptyEkuExtension | Error::RequiredEkuNotFoundContext(_) => {
             "has a certificate that is not for signing code"
         }

@@ -194,9 +194,9 @@ fn is_named(certificate: &Certificate, signer: &Named<'_>) -> bool {
 
 fn read_certificates(all: &[&[u8]], name: &str) -> Result<Vec<Certificate>, Refusal> {
     let read = |(at, der): (usize, &&[u8])| {
-        Certificate::read(der).map_err(|what| {
-            let detail = format!("{name}, certificate {}: {what}", at + 1);
-            Refusal::new(Reason::CertificateMalformed, detail)
+        Certificate::read(der).map_err(|unusable| {
+            let detail = format!("{name}, certificate {}: {}", at + 1, unusable.what);
+            Refusal::new(unusable.reason, detail)
         })
     };
     all.iter().enumerate().map(read).collect()

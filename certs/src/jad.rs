@@ -110,8 +110,9 @@ fn ways(
             let der = BASE64.decode(value).map_err(|_| malformed(format!("{name} is not base64")))?;
             let certificate = Certificate::read(&der);
             certificates.push(
-                certificate
-                    .map_err(|what| Refusal::new(Reason::CertificateMalformed, format!("{name}: {what}")))?,
+                certificate.map_err(|unusable| {
+                    Refusal::new(unusable.reason, format!("{name}: {}", unusable.what))
+                })?,
             );
         }
         let signer = certificates.first().cloned();

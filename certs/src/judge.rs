@@ -11,7 +11,7 @@ use crate::container::Container;
 use crate::evidence::Evidence;
 use crate::jar::{self, Signer, Whole};
 use crate::limits::Limits;
-use crate::path::{self, Holds, Path, Terms};
+use crate::path::{self, Budget, Holds, Path, Terms};
 use crate::root_store::TrustStore;
 use crate::verdict::{
     Quoted, Refusal, Revocation, SignerFacts, Timestamp, TrustVerdict, Untrusted, Verification, Voucher,
@@ -168,15 +168,16 @@ fn judge(signers: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVe
     let mut all = Vec::new();
     for signer in signers {
         let signed = &signer.signed;
-        let paths = path::find(&signed.signer, &signed.certificates, store.roots().iter())?;
+        let mut budget = Budget::default();
+        let paths = path::find(&signed.signer, &signed.certificates, store.roots().iter(), &mut budget)?;
         if paths.is_empty() {
             let detail = format!("the signer in {} leads to no root of this device", Quoted(&signer.file));
             let key = sha256(&signed.signer.spki);
             return Ok(TrustVerdict::Untrusted(Untrusted::NoRoot { detail, key }));
         }
-        all.push((signer, paths));
+        all.push((signer, paths, budget));
     }
-    let mut domains = all.iter().flat_map(|(_, paths)| paths).map(Path::domain);
+    let mut domains = all.iter().flat_map(|(_, paths, _)| paths).map(Path::domain);
     let domain = domains.next();
     if let (Some(one), Some(other)) = (domain, domains.find(|other| Some(*other) != domain)) {
         let detail = format!("the signature leads to the domains {one} and {other}");
@@ -186,17 +187,17 @@ fn judge(signers: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVe
     let no_signer = || Refusal::new(Reason::SignatureMalformed, "the package has no signer");
     let domain = domain.ok_or_else(no_signer)?;
     let mut vouching = Vec::new();
-    for (signer, paths) in &all {
-        vouching.push(best(paths, signer, domain, store, at)?);
+    for (signer, paths, budget) in &mut all {
+        vouching.push(best(paths, signer, domain, store, at, budget)?);
     }
     let first = vouching.first().ok_or_else(no_signer)?;
     Ok(TrustVerdict::Verified(Voucher {
         domain,
         root: first.path.root.id().clone(),
         expires: vouching.iter().map(Vouching::expires).min().unwrap_or_default(),
-        groups: Groups::ALL,
+        groups: vouching.iter().fold(Groups::ALL, |left, one| left.intersection(one.holds.groups)),
         legacy: vouching.iter().any(|one| one.holds.legacy),
-        revocation: Revocation::NotCovered,
+        revocation: vouching.iter().map(|one| one.holds.revocation).max().unwrap_or(Revocation::NotCovered),
         stamped_at: earliest(vouching.iter().map(|one| one.timestamp.counts_at())),
         signers: vouching.iter().map(facts).collect(),
     }))
@@ -234,6 +235,7 @@ fn best<'p, 'a>(
     domain: SecurityDomain,
     store: &TrustStore,
     at: WallTime,
+    budget: &mut Budget,
 ) -> Result<Vouching<'p, 'a>, Refusal> {
     let stamped = match &signer.signed.stamp {
         None => Timestamp::Absent,
@@ -248,10 +250,12 @@ fn best<'p, 'a>(
         at,
         stamped_at: stamped.counts_at(),
         legacy: store.rules().legacy && domain == SecurityDomain::ThirdParty,
+        store,
+        revoked_by: at,
     };
     let mut first = None;
     for path in paths {
-        match path::judge(path, &terms) {
+        match path::judge(path, &terms, budget) {
             Ok(holds) => {
                 // A time before the chain's validity, or after it, says nothing of the chain.
                 let timestamp = match stamped {
@@ -262,6 +266,7 @@ fn best<'p, 'a>(
                 };
                 return Ok(Vouching { signer, path, holds, timestamp });
             }
+            Err(refusal) if refusal.reason == Reason::TooCostly => return Err(refusal),
             Err(refusal) => first = first.or(Some(refusal)),
         }
     }

@@ -20,8 +20,11 @@ mod chain;
 mod cms;
 mod container;
 mod detached;
+#[doc(hidden)]
+pub mod door;
 mod evidence;
 mod fingerprint;
+mod form;
 mod jad;
 mod jar;
 mod judge;
@@ -32,6 +35,8 @@ mod manifest;
 mod package;
 mod path;
 mod requested;
+mod restriction;
+mod revocation;
 pub mod root_store;
 pub mod rotation;
 mod rules;
@@ -48,6 +53,9 @@ pub use judge::{read_entry, verify};
 pub use limits::Limits;
 pub use package::{PackageFacts, Runtime};
 pub use requested::RequestedAction;
+pub use revocation::{
+    LIST_ENTRIES_MAX, LIST_SIZE_MAX, LISTS_MAX, ListFacts, ListFault, ListProblem, ListState,
+};
 pub use root_store::{Provenance, Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
 pub use rules::{Rules, Staleness};
 pub use time_floor::TimeFloor;

@@ -3,13 +3,16 @@
 //! extended key usage, and last by webpki. Called from [`crate::judge`] for packages that are whole, and from
 //! [`crate::timestamp`] for timestamping authorities.
 
-use mexe_model::{Reason, SecurityDomain, WallTime};
+use mexe_model::{Groups, Reason, SecurityDomain, WallTime};
 use x509_cert::ext::pkix::KeyUsage;
 
 use crate::certificate::Certificate;
 use crate::chain::{self, Purpose};
-use crate::root_store::Root;
-use crate::verdict::Refusal;
+use crate::form::Place;
+use crate::revocation::{ListState, RevocationList, Status};
+use crate::root_store::{Root, TrustStore};
+use crate::rules::Staleness;
+use crate::verdict::{Refusal, Revocation};
 
 /// A way from a signer to a root.
 #[derive(Debug, Clone)]
@@ -44,46 +47,65 @@ impl<'a> Path<'a> {
 /// All paths by name and key from the signer to these roots; `certificates` are those that came along.
 ///
 /// # Errors
-/// `certificate-malformed` when there are so many ways that the search is given up.
+/// `too-costly` when there are so many ways that the search is given up.
 pub(crate) fn find<'a>(
     signer: &'a Certificate,
     certificates: &'a [Certificate],
     roots: impl Iterator<Item = &'a Root>,
+    budget: &mut Budget,
 ) -> Result<Vec<Path<'a>>, Refusal> {
     let roots: Vec<&Root> = roots.collect();
     // A root that comes along with its own chain is the end of the path, not a step on it.
     let is_root =
         |c: &Certificate| c.is_self_issued() && roots.iter().any(|root| root.certificate.spki == c.spki);
     let pool = certificates.iter().filter(|c| c.der != signer.der && !is_root(c)).collect();
-    let mut search = Search { pool, roots, checks_left: CHECKS_MAX, found: Vec::new() };
-    match search.extend(&mut vec![signer]) {
-        Some(()) => Ok(search.found),
-        None => Err(Refusal::new(
-            Reason::CertificateMalformed,
-            format!("{} leads to the roots in too many ways", signer.quoted()),
-        )),
+    let mut search = Search { pool, roots, budget, found: Vec::new() };
+    search.extend(&mut vec![signer])?;
+    Ok(search.found)
+}
+
+/// How many signatures may still be computed for one signer: on certificates while paths are searched, then on the
+/// certificates and revocation lists of each path that is judged.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    checks_left: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { checks_left: CHECKS_MAX }
     }
 }
 
-struct Search<'a> {
+impl Budget {
+    fn spend(&mut self, checks: usize, signer: &Certificate) -> Result<(), Refusal> {
+        let Some(left) = self.checks_left.checked_sub(checks) else {
+            let detail = format!("{} leads to the roots in too many ways", signer.quoted());
+            return Err(Refusal::new(Reason::TooCostly, detail));
+        };
+        self.checks_left = left;
+        Ok(())
+    }
+}
+
+struct Search<'a, 'b> {
     pool: Vec<&'a Certificate>,
     roots: Vec<&'a Root>,
-    /// How many signatures may still be computed.
-    checks_left: usize,
+    budget: &'b mut Budget,
     found: Vec<Path<'a>>,
 }
 
-impl<'a> Search<'a> {
-    /// Follows every issuer of the last certificate; `None` when the budget is spent.
-    fn extend(&mut self, chain: &mut Vec<&'a Certificate>) -> Option<()> {
-        let last = *chain.last()?;
+impl<'a> Search<'a, '_> {
+    /// Follows every issuer of the last certificate.
+    fn extend(&mut self, chain: &mut Vec<&'a Certificate>) -> Result<(), Refusal> {
+        let Some(last) = chain.last().copied() else { return Ok(()) };
         for root in self.roots.clone() {
             if self.is_issued_by(last, &root.certificate)? {
                 self.found.push(Path { root, chain: chain.clone() });
             }
         }
         if chain.len() > INTERMEDIATES_MAX {
-            return Some(());
+            return Ok(());
         }
         for candidate in self.pool.clone() {
             let known = chain.iter().any(|c| c.spki == candidate.spki && c.subject == candidate.subject);
@@ -93,22 +115,22 @@ impl<'a> Search<'a> {
                 chain.pop();
             }
         }
-        Some(())
+        Ok(())
     }
 
-    fn is_issued_by(&mut self, certificate: &Certificate, issuer: &Certificate) -> Option<bool> {
+    fn is_issued_by(&mut self, certificate: &Certificate, issuer: &Certificate) -> Result<bool, Refusal> {
         if !certificate.names(issuer) {
-            return Some(false);
+            return Ok(false);
         }
-        self.checks_left = self.checks_left.checked_sub(1)?;
-        Some(certificate.is_signed_by(issuer))
+        self.budget.spend(1, certificate)?;
+        Ok(certificate.is_signed_by(issuer))
     }
 }
 
 /// As many as webpki follows.
 const INTERMEDIATES_MAX: usize = 6;
 /// Enough for any sound chain, and at most some tens of milliseconds of work.
-const CHECKS_MAX: usize = 100;
+const CHECKS_MAX: usize = 200;
 
 /// What a path is judged by.
 pub(crate) struct Terms<'a> {
@@ -120,6 +142,10 @@ pub(crate) struct Terms<'a> {
     pub(crate) stamped_at: Option<WallTime>,
     /// Whether the legacy rules apply.
     pub(crate) legacy: bool,
+    /// Where the revocation lists are, and what an outdated one means.
+    pub(crate) store: &'a TrustStore,
+    /// The time as of which revocation counts: always that of the judgement, never that of a timestamp.
+    pub(crate) revoked_by: WallTime,
 }
 
 /// How a path holds.
@@ -127,27 +153,38 @@ pub(crate) struct Terms<'a> {
 pub(crate) struct Holds {
     /// By the legacy rules only.
     pub(crate) legacy: bool,
+    /// The action groups that all its certificates leave.
+    pub(crate) groups: Groups,
+    /// The weakest that is known about revocation.
+    pub(crate) revocation: Revocation,
 }
 
 /// Judges one path of a signer.
 ///
 /// # Errors
 /// The first of: `key-too-small`, `algorithm-weak`, `certificate-expired` or `certificate-not-yet-valid`,
-/// `usage-not-code-signing`, `certificate-malformed`.
-pub(crate) fn judge(path: &Path<'_>, terms: &Terms<'_>) -> Result<Holds, Refusal> {
+/// `usage-not-code-signing`, `certificate-malformed`, `restriction-unreadable`, `certificate-revoked`, `revocation-stale`;
+/// `too-costly` when the budget is spent.
+pub(crate) fn judge(path: &Path<'_>, terms: &Terms<'_>, budget: &mut Budget) -> Result<Holds, Refusal> {
     let legacy_key = sizes(path, terms.legacy)?;
     let legacy_algorithm = algorithms(path, terms)?;
     let at = validity(path, terms)?;
     usages(path, terms.purpose)?;
     lengths(path)?;
+    if !terms.legacy {
+        forms(path)?;
+    }
+    let groups = groups(path)?;
     let (leaf, issuers) = path
         .chain
         .split_first()
         .ok_or_else(|| Refusal::new(Reason::CertificateMalformed, "the chain has no certificate"))?;
     let intermediates: Vec<&[u8]> = issuers.iter().map(|c| c.der.as_slice()).collect();
     let legacy = legacy_key || legacy_algorithm;
-    chain::accepts(&leaf.der, &intermediates, path.root.der(), at, terms.purpose, legacy)?;
-    Ok(Holds { legacy })
+    let answer = revocation(path, terms, budget)?;
+    budget.spend(path.chain.len() + answer.second.len(), leaf)?;
+    chain::accepts(&leaf.der, &intermediates, path.root.der(), at, terms.purpose, legacy, &answer.second)?;
+    Ok(Holds { legacy, groups, revocation: answer.state })
 }
 
 /// Whether a key is accepted by the legacy rules only.
@@ -225,14 +262,14 @@ fn usages(path: &Path<'_>, purpose: Purpose) -> Result<(), Refusal> {
     let Some((leaf, issuers)) = path.chain.split_first() else { return Ok(()) };
     let stamps = purpose == Purpose::TimeStamping;
     let may_sign = |usage: KeyUsage| usage.digital_signature() || (stamps && usage.non_repudiation());
+    if let Purpose::Other(_) = purpose {
+        return authorities(issuers);
+    }
     if leaf.key_usage.is_some_and(|usage| !may_sign(usage)) {
         let detail = format!("the certificate {} lacks the key usage digitalSignature", leaf.quoted());
         return Err(Refusal::new(Reason::UsageNotCodeSigning, detail));
     }
-    if let Some(issuer) = issuers.iter().find(|issuer| !issuer.may_sign_certificates()) {
-        let detail = format!("the certificate {} may not sign certificates", issuer.quoted());
-        return Err(Refusal::new(Reason::CertificateMalformed, detail));
-    }
+    authorities(issuers)?;
     if stamps {
         return if stamps_only(leaf) { Ok(()) } else { Err(not_for_time(leaf)) };
     }
@@ -243,6 +280,16 @@ fn usages(path: &Path<'_>, purpose: Purpose) -> Result<(), Refusal> {
         return Err(Refusal::new(Reason::UsageNotCodeSigning, detail));
     }
     Ok(())
+}
+
+fn authorities(issuers: &[&Certificate]) -> Result<(), Refusal> {
+    match issuers.iter().find(|issuer| !issuer.may_sign_certificates()) {
+        None => Ok(()),
+        Some(issuer) => {
+            let detail = format!("the certificate {} may not sign certificates", issuer.quoted());
+            Err(Refusal::new(Reason::CertificateMalformed, detail))
+        }
+    }
 }
 
 /// RFC 3161, 2.3: a critical extended key usage with timeStamping and nothing else.
@@ -265,6 +312,103 @@ fn lengths(path: &Path<'_>) -> Result<(), Refusal> {
         return Err(Refusal::new(Reason::CertificateMalformed, detail));
     }
     Ok(())
+}
+
+fn forms(path: &Path<'_>) -> Result<(), Refusal> {
+    let places = path.chain.iter().map(|c| (*c, Place::Below)).chain([(&path.root.certificate, Place::Root)]);
+    for (certificate, place) in places {
+        if let Some(fault) = certificate.form.fault(place) {
+            let detail = format!("the certificate {}: {fault}", certificate.quoted());
+            return Err(Refusal::new(Reason::CertificateMalformed, detail));
+        }
+    }
+    Ok(())
+}
+
+/// What the access restrictions of the whole chain leave, that of the root included.
+fn groups(path: &Path<'_>) -> Result<Groups, Refusal> {
+    let mut left = Groups::ALL;
+    for certificate in path.certificates() {
+        match certificate.groups {
+            Ok(groups) => left = left.intersection(groups),
+            Err(what) => {
+                let detail = format!("the certificate {}: {what}", certificate.quoted());
+                return Err(Refusal::new(Reason::RestrictionUnreadable, detail));
+            }
+        }
+    }
+    Ok(left)
+}
+
+/// What the revocation lists say of a path that nobody revoked.
+struct Answer<'a> {
+    state: Revocation,
+    /// The lists that webpki may be asked about too. Where a listed certificate is not revoked yet, or no more, it may
+    /// not: webpki does not look at the date, and our answer counts.
+    second: Vec<&'a chain::List>,
+}
+
+/// Looks each certificate below the root up in its issuer's list. Revoked wins over stale, whichever comes first.
+fn revocation<'a>(path: &Path<'_>, terms: &Terms<'a>, budget: &mut Budget) -> Result<Answer<'a>, Refusal> {
+    let mut answer = Answer { state: Revocation::Checked, second: Vec::new() };
+    let mut stale = None;
+    let mut spared = Vec::new();
+    let issuers = path.certificates().skip(1);
+    for (certificate, issuer) in path.chain.iter().zip(issuers) {
+        let Some(list) = newest(certificate, issuer, terms, budget)? else {
+            answer.state = answer.state.max(Revocation::NotCovered);
+            continue;
+        };
+        let (facts, named) = (&list.facts, certificate.quoted());
+        match list.status(&certificate.serial_der, terms.revoked_by) {
+            Status::Revoked(when) => {
+                let serial = certificate.serial_text();
+                let detail =
+                    format!("the certificate {named}, serial number {serial}, was revoked at {when}");
+                return Err(Refusal::new(Reason::CertificateRevoked, detail));
+            }
+            Status::Spared => {
+                spared.push(facts.sha256);
+                answer.second.retain(|other| list.second.as_ref().is_none_or(|l| !std::ptr::eq(l, *other)));
+            }
+            Status::Absent => {}
+        }
+        if facts.state_at(terms.revoked_by) == ListState::Stale {
+            let due = facts.next_update;
+            let detail = format!("the list of the issuer {} of {named} was due at {due}", issuer.quoted());
+            stale = stale.or(Some(Refusal::new(Reason::RevocationStale, detail)));
+            answer.state = Revocation::Stale;
+        }
+        let known =
+            answer.second.iter().any(|other| list.second.as_ref().is_some_and(|l| std::ptr::eq(l, *other)));
+        if !known && !spared.contains(&facts.sha256) {
+            answer.second.extend(&list.second);
+        }
+    }
+    match (stale, terms.store.rules().staleness) {
+        (Some(stale), Staleness::Strict) => Err(stale),
+        _ => Ok(answer),
+    }
+}
+
+/// The newest list of the issuer that was made by then, and that the issuer's key signed. A list in its name alone is
+/// nothing: another authority may have the same name.
+fn newest<'a>(
+    certificate: &Certificate,
+    issuer: &Certificate,
+    terms: &Terms<'a>,
+    budget: &mut Budget,
+) -> Result<Option<&'a RevocationList>, Refusal> {
+    for list in terms.store.lists_of(&issuer.subject) {
+        if list.facts.state_at(terms.revoked_by) == ListState::Future {
+            continue;
+        }
+        budget.spend(1, certificate)?;
+        if list.is_signed_by(issuer) {
+            return Ok(Some(list));
+        }
+    }
+    Ok(None)
 }
 
 const CODE_SIGNING: der::asn1::ObjectIdentifier =

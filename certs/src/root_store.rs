@@ -2,7 +2,9 @@
 //! from bytes that the caller read from wherever roots lie; asked by [`crate::verify`]. A root that may not be one is
 //! named and left out, the others stay.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
@@ -11,6 +13,7 @@ use mexe_model::{RootId, SecurityDomain, WallTime};
 use crate::algorithm::sha256;
 use crate::certificate::Certificate;
 use crate::fingerprint::Fingerprint;
+use crate::revocation::{self, LISTS_MAX, ListFacts, ListFault, ListProblem, RevocationList};
 use crate::rules::Rules;
 use crate::verdict::Quoted;
 
@@ -153,6 +156,7 @@ pub struct TrustStore {
     roots: Vec<Root>,
     off: Vec<Root>,
     timestamping: Vec<Root>,
+    lists: Vec<Arc<RevocationList>>,
     rules: Rules,
 }
 
@@ -186,6 +190,24 @@ impl TrustStore {
         &self.timestamping
     }
 
+    /// What is known of the revocation lists, in the order in which they were added. Of several by one issuer, the newest
+    /// counts that the issuer's key signed and that was made before the time of the judgement.
+    pub fn lists(&self) -> impl Iterator<Item = &ListFacts> {
+        self.lists.iter().map(|list| &list.facts)
+    }
+
+    /// The lists in the name of that issuer (DER), newest first. Nobody has asked yet whether the issuer signed them.
+    pub(crate) fn lists_of(&self, issuer: &[u8]) -> Vec<&RevocationList> {
+        let mut lists: Vec<_> =
+            self.lists.iter().filter(|list| list.issuer == issuer).map(Arc::as_ref).collect();
+        lists.sort_by(|a, b| match (a.is_newer_than(b), b.is_newer_than(a)) {
+            (true, _) => Ordering::Less,
+            (_, true) => Ordering::Greater,
+            _ => Ordering::Equal,
+        });
+        lists
+    }
+
     /// What the owner of the device decided about judging.
     pub fn rules(&self) -> Rules {
         self.rules
@@ -202,6 +224,7 @@ impl TrustStore {
 pub struct TrustStoreBuilder {
     roots: Vec<Root>,
     timestamping: Vec<Root>,
+    lists: Vec<Arc<RevocationList>>,
     /// Keys that two domains claim, with the file that claimed it first: off in both.
     claimed_twice: Vec<(RootId, String)>,
     rules: Rules,
@@ -264,7 +287,8 @@ impl TrustStoreBuilder {
             Err(fault) => return vec![Err(problem(fault))],
         };
         let mut add = |der: &Vec<u8>| {
-            let certificate = Certificate::read(der).map_err(RootFault::Malformed)?;
+            let certificate =
+                Certificate::read(der).map_err(|unusable| RootFault::Malformed(unusable.what))?;
             may_be_root(&certificate, false)?;
             let id = RootId::from_digest(&sha256(&certificate.spki));
             let root = Root {
@@ -283,6 +307,29 @@ impl TrustStoreBuilder {
         found.iter().map(|der| add(der).map_err(problem)).collect()
     }
 
+    /// Adds the revocation lists in `bytes` (DER, or PEM with one or more of them), read from `source`. One answer for each
+    /// list: what is known of it, or why it does not count. A list whose issuer is not known yet is kept: it is asked for
+    /// whatever that issuer issued, once its signature is seen to be right.
+    pub fn add_list(&mut self, source: &str, bytes: &[u8]) -> Vec<Result<ListFacts, ListProblem>> {
+        let problem = |fault| ListProblem { source: source.to_owned(), fault };
+        let found = match revocation::lists(bytes) {
+            Ok(found) => found,
+            Err(fault) => return vec![Err(problem(fault))],
+        };
+        let mut add = |der: &Vec<u8>| {
+            let list = RevocationList::read(source, der)?;
+            let facts = list.facts.clone();
+            if !self.lists.iter().any(|other| other.facts.sha256 == facts.sha256) {
+                if self.lists.len() >= LISTS_MAX {
+                    return Err(ListFault::TooMany);
+                }
+                self.lists.push(Arc::new(list));
+            }
+            Ok(facts)
+        };
+        found.iter().map(|der| add(der).map_err(problem)).collect()
+    }
+
     /// Judges by these rules from now on. Set them first: whether a root's key may be small depends on them.
     pub fn rules(&mut self, rules: Rules) {
         self.rules = rules;
@@ -296,7 +343,7 @@ impl TrustStoreBuilder {
         der: &[u8],
         at: WallTime,
     ) -> Result<RootId, RootFault> {
-        let certificate = Certificate::read(der).map_err(RootFault::Malformed)?;
+        let certificate = Certificate::read(der).map_err(|unusable| RootFault::Malformed(unusable.what))?;
         let legacy = self.rules.legacy && kind.domain() == SecurityDomain::ThirdParty;
         may_be_root(&certificate, legacy)?;
         let id = RootId::from_digest(&sha256(&certificate.spki));
@@ -321,7 +368,13 @@ impl TrustStoreBuilder {
 
     /// The store of all roots that may be one.
     pub fn build(self) -> TrustStore {
-        TrustStore { roots: self.roots, off: Vec::new(), timestamping: self.timestamping, rules: self.rules }
+        TrustStore {
+            roots: self.roots,
+            off: Vec::new(),
+            timestamping: self.timestamping,
+            lists: self.lists,
+            rules: self.rules,
+        }
     }
 }
 

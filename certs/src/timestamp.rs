@@ -10,7 +10,7 @@ use crate::algorithm::Digest;
 use crate::certificate::Certificate;
 use crate::chain::Purpose;
 use crate::cms::{Block, Content, Signed, elements, tagged, unexpected};
-use crate::path::{self, Terms};
+use crate::path::{self, Budget, Terms};
 use crate::root_store::TrustStore;
 use crate::verdict::Refusal;
 
@@ -92,17 +92,21 @@ pub(crate) fn vouches(
     }
     let authority = &token.authority;
     let roots = store.timestamping().iter().filter(|root| root.domain() == domain);
-    let paths = path::find(&authority.signer, &authority.certificates, roots).map_err(|r| r.detail)?;
+    let mut budget = Budget::default();
+    let paths = path::find(&authority.signer, &authority.certificates, roots, &mut budget)
+        .map_err(|refusal| refusal.detail)?;
     let terms = Terms {
         purpose: Purpose::TimeStamping,
         weakness: token.weakness.as_deref(),
         at: token.at,
         stamped_at: None,
         legacy: false,
+        store,
+        revoked_by: at,
     };
     let mut first = None;
     for path in &paths {
-        match path::judge(path, &terms) {
+        match path::judge(path, &terms, &mut budget) {
             Ok(_) => return Ok(token.at),
             Err(refusal) => first = first.or(Some(refusal.detail)),
         }

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use der::Decode;
 use mexe_model::{SecurityDomain, WallTime};
+pub use rcgen::RevocationReason;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, RsaKeySize, SigningKey,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    RsaKeySize, SerialNumber, SigningKey,
 };
 
 use crate::Fault;
@@ -60,6 +63,12 @@ pub struct Shape {
     pub time_stamping: Option<bool>,
     /// A private extension, critical or not.
     pub extension: Option<bool>,
+    /// More extensions: object identifier, critical or not, value (DER).
+    pub more: Vec<(Vec<u64>, bool, Vec<u8>)>,
+    /// For authorities: whether they may sign revocation lists.
+    pub signs_lists: bool,
+    /// Whether an authorityKeyIdentifier names the issuer's key.
+    pub names_issuer_key: bool,
 }
 
 impl Shape {
@@ -76,7 +85,19 @@ impl Shape {
             other_purpose: None,
             time_stamping: None,
             extension: None,
+            more: Vec::new(),
+            signs_lists: true,
+            names_issuer_key: true,
         }
+    }
+
+    /// The same, limited to the action groups of these numbers. What the numbers are is not asked.
+    pub fn restricted_to(mut self, groups: &[u8]) -> Self {
+        let numbers: Vec<u8> = groups.iter().flat_map(|number| [2, 1, *number]).collect();
+        let length = u8::try_from(numbers.len()).unwrap_or(u8::MAX);
+        let value = [0x30, length].into_iter().chain(numbers).collect();
+        self.more.push((RESTRICTION.to_vec(), false, value));
+        self
     }
 
     /// The same with that kind of key.
@@ -93,7 +114,7 @@ impl Shape {
         params.distinguished_name = subject;
         params.not_before = epoch + Duration::from_secs(self.not_before.as_secs());
         params.not_after = epoch + Duration::from_secs(self.not_after.as_secs());
-        params.use_authority_key_identifier_extension = true;
+        params.use_authority_key_identifier_extension = self.names_issuer_key;
         if let Some(purpose) = &self.other_purpose {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::Other(purpose.clone()));
         }
@@ -103,6 +124,11 @@ impl Shape {
             extension.set_criticality(critical);
             params.custom_extensions.push(extension);
         }
+        for (oid, critical, value) in &self.more {
+            let mut extension = rcgen::CustomExtension::from_oid_content(oid, value.clone());
+            extension.set_criticality(*critical);
+            params.custom_extensions.push(extension);
+        }
         params
     }
 
@@ -110,7 +136,10 @@ impl Shape {
         let mut params = self.params(name);
         params.is_ca =
             IsCa::Ca(self.path_length.map_or(BasicConstraints::Unconstrained, BasicConstraints::Constrained));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        if self.signs_lists {
+            params.key_usages.push(KeyUsagePurpose::CrlSign);
+        }
         params
     }
 
@@ -132,6 +161,53 @@ impl Shape {
         }
         params
     }
+}
+
+/// The access restriction (certs/profile.md).
+pub const RESTRICTION: [u64; 4] = [2, 25, 230_570_099, 1];
+
+/// What a revocation list looks like.
+#[derive(Debug, Clone)]
+pub struct ListShape {
+    /// Its number.
+    pub number: u64,
+    /// When it is made.
+    pub this_update: WallTime,
+    /// When the next one is due.
+    pub next_update: WallTime,
+    /// The serial numbers that it lists, since when, and why.
+    pub revoked: Vec<(Vec<u8>, WallTime, Option<RevocationReason>)>,
+}
+
+impl ListShape {
+    /// The first list, made a day before `at` and due a month later, with nothing in it.
+    pub fn at(at: WallTime) -> Self {
+        let day = 86_400;
+        Self {
+            number: 1,
+            this_update: WallTime::from_secs(at.as_secs().saturating_sub(day)),
+            next_update: WallTime::from_secs(at.as_secs().saturating_add(30 * day)),
+            revoked: Vec::new(),
+        }
+    }
+
+    /// The same with that certificate (DER) revoked since then.
+    ///
+    /// # Errors
+    /// The certificate cannot be read.
+    pub fn revoking(mut self, certificate: &[u8], since: WallTime) -> Result<Self, Fault> {
+        self.revoked.push((serial(certificate)?, since, None));
+        Ok(self)
+    }
+}
+
+/// A certificate's serial number.
+///
+/// # Errors
+/// The certificate cannot be read.
+pub fn serial(certificate: &[u8]) -> Result<Vec<u8>, Fault> {
+    let certificate = x509_cert::Certificate::from_der(certificate)?;
+    Ok(certificate.tbs_certificate().serial_number().as_bytes().to_vec())
 }
 
 /// An authority: a root, or below one.
@@ -179,6 +255,31 @@ impl Authority {
         let key = shape.key.make()?;
         let certificate = shape.signer(name).signed_by(&key, &self.issuer)?.der().to_vec();
         Ok(Signer { key, chain: self.below(certificate) })
+    }
+
+    /// A revocation list by this authority, DER.
+    ///
+    /// # Errors
+    /// The list cannot be made: the authority may not sign lists, or the next one is due before this one.
+    pub fn list(&self, shape: &ListShape) -> Result<Vec<u8>, Fault> {
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        let date = |time: WallTime| epoch + Duration::from_secs(time.as_secs());
+        let revoked =
+            |(serial, since, reason): &(Vec<u8>, WallTime, Option<RevocationReason>)| RevokedCertParams {
+                serial_number: SerialNumber::from_slice(serial),
+                revocation_time: date(*since),
+                reason_code: *reason,
+                invalidity_date: None,
+            };
+        let params = CertificateRevocationListParams {
+            this_update: date(shape.this_update),
+            next_update: date(shape.next_update),
+            crl_number: SerialNumber::from(shape.number),
+            issuing_distribution_point: None,
+            revoked_certs: shape.revoked.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(params.signed_by(&self.issuer)?.der().to_vec())
     }
 
     fn below(&self, certificate: Vec<u8>) -> Vec<Vec<u8>> {

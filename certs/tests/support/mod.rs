@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test file uses some of it")]
 
+pub mod exceptions;
+
 use std::io::Cursor;
 
 use mexe_certs::{Evidence, Limits, RootKind, TrustStore, TrustVerdict, Verification};

@@ -16,10 +16,10 @@ pub struct Bench {
 
 /// Extensions of a signer of code.
 pub const CODE: &str = "basicConstraints=CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n\
-                        subjectKeyIdentifier=hash\n";
+                        subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
 /// Extensions of a timestamping authority.
 pub const TIME: &str = "basicConstraints=CA:FALSE\nkeyUsage=critical,digitalSignature\n\
-                        extendedKeyUsage=critical,timeStamping\nsubjectKeyIdentifier=hash\n";
+                        extendedKeyUsage=critical,timeStamping\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
 
 impl Bench {
     pub fn new() -> Self {
