@@ -201,7 +201,7 @@ fn judge_successor(
     at: WallTime,
 ) -> Result<Fingerprint, Refusal> {
     let malformed = |what: String| Refusal::new(Reason::CcmMalformed, format!("the successor: {what}"));
-    let certificate = Certificate::read(der).map_err(malformed)?;
+    let certificate = Certificate::read(der).map_err(|unusable| malformed(unusable.what))?;
     may_be_root(&certificate, false).map_err(|fault| malformed(fault.to_string()))?;
     valid(&certificate, at).map_err(|refusal| malformed(refusal.detail))?;
     let successor = Fingerprint::of(&certificate.spki);

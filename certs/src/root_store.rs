@@ -2,12 +2,12 @@
 //! from bytes that the caller read from wherever roots lie; asked by [`crate::verify`]. A root that may not be one is
 //! named and left out, the others stay.
 
+mod pem;
+mod problem;
+
 use std::cmp::Ordering;
-use std::fmt;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD as BASE64;
 use mexe_model::{RootId, SecurityDomain, WallTime};
 
 use crate::algorithm::sha256;
@@ -15,7 +15,9 @@ use crate::certificate::Certificate;
 use crate::fingerprint::Fingerprint;
 use crate::revocation::{self, LISTS_MAX, ListFacts, ListFault, ListProblem, RevocationList};
 use crate::rules::Rules;
-use crate::verdict::Quoted;
+
+use pem::certificates;
+pub use problem::{RootFault, RootProblem};
 
 /// Where a root public key comes from, in the words of TS 31.102.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -405,123 +407,3 @@ pub(crate) fn may_be_root(certificate: &Certificate, legacy: bool) -> Result<(),
     }
     Ok(())
 }
-
-/// Why a certificate is no root of this device: which file, what is wrong, what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootProblem {
-    source: String,
-    fault: RootFault,
-}
-
-impl RootProblem {
-    /// The file.
-    pub fn file(&self) -> &str {
-        &self.source
-    }
-
-    /// What is wrong with it.
-    pub fn fault(&self) -> &RootFault {
-        &self.fault
-    }
-
-    /// The stable code.
-    pub const fn code(&self) -> &'static str {
-        match self.fault {
-            RootFault::Expired { .. } => "root-expired",
-            RootFault::InTwoDomains { .. } => "root-in-two-domains",
-            RootFault::KeyTooSmall(_) => "root-key-too-small",
-            RootFault::KeyUnusable(_) => "root-key-unusable",
-            RootFault::Malformed(_) => "root-malformed",
-            RootFault::NoCertificate => "root-no-certificate",
-            RootFault::NotAnAuthority => "root-not-an-authority",
-            RootFault::NotYetValid { .. } => "root-not-yet-valid",
-            RootFault::PrivateKey => "root-private-key",
-        }
-    }
-}
-
-impl fmt::Display for RootProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", Quoted(&self.source), self.fault)
-    }
-}
-
-impl std::error::Error for RootProblem {}
-
-/// What is wrong with a certificate that should be a root.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RootFault {
-    /// Its validity has ended.
-    #[error("the root has expired at {not_after}; get its successor")]
-    Expired {
-        /// The last second of validity.
-        not_after: WallTime,
-    },
-    /// The key is also a root of another domain.
-    #[error("the same key is a root of another domain in `{other}`, so it is off in both; remove one")]
-    InTwoDomains {
-        /// The file that has it too.
-        other: String,
-    },
-    /// The key is too small to vouch.
-    #[error("its key is {0}, too small to vouch for anything; use RSA 2048 or larger, or an elliptic curve")]
-    KeyTooSmall(String),
-    /// The key is of a kind that is not accepted.
-    #[error("{0}; see certs/profile.md")]
-    KeyUnusable(String),
-    /// The bytes are no certificate, or not one of the profile.
-    #[error("{0}; see certs/profile.md for what is accepted")]
-    Malformed(String),
-    /// There is no certificate in the file.
-    #[error("there is no certificate in it; put a PEM or DER certificate there")]
-    NoCertificate,
-    /// It may not sign certificates.
-    #[error(
-        "it is not an authority's certificate; a root needs basicConstraints CA and the right to sign certificates"
-    )]
-    NotAnAuthority,
-    /// Its validity has not begun.
-    #[error("the root is not valid before {not_before}; check the device's clock, or wait")]
-    NotYetValid {
-        /// The first moment of validity.
-        not_before: WallTime,
-    },
-    /// The file holds a private key.
-    #[error("it holds a private key, which must not lie on a device; put only the certificate there")]
-    PrivateKey,
-}
-
-/// The certificates in a file, DER. A file that has a PEM line is PEM, anything else is one DER certificate.
-fn certificates(bytes: &[u8]) -> Result<Vec<Vec<u8>>, RootFault> {
-    let is_pem = bytes.windows(BEGIN.len()).any(|window| window == BEGIN.as_bytes());
-    if !is_pem {
-        let found = if bytes.is_empty() { Vec::new() } else { vec![bytes.to_vec()] };
-        return Ok(found);
-    }
-    let text = String::from_utf8_lossy(bytes);
-    let mut found = Vec::new();
-    let mut open: Option<(&str, String)> = None;
-    for line in text.lines().map(str::trim) {
-        let label = |begin| line.strip_prefix(begin).and_then(|rest: &str| rest.strip_suffix("-----"));
-        match (label(BEGIN), label("-----END "), open.as_mut()) {
-            (Some(label), _, None) if label.ends_with("PRIVATE KEY") => return Err(RootFault::PrivateKey),
-            (Some(label), _, None) => open = Some((label, String::new())),
-            (None, Some(end), Some((label, body))) if end == *label => {
-                if *label == "CERTIFICATE" {
-                    let der = BASE64.decode(&*body);
-                    found.push(der.map_err(|_| RootFault::Malformed("its PEM is not base64".to_owned()))?);
-                }
-                open = None;
-            }
-            (None, None, Some((_, body))) => body.push_str(line),
-            (None, None, None) => {}
-            _ => return Err(RootFault::Malformed("its PEM lines do not pair up".to_owned())),
-        }
-    }
-    match open {
-        None => Ok(found),
-        Some(_) => Err(RootFault::Malformed("its PEM is cut off".to_owned())),
-    }
-}
-
-const BEGIN: &str = "-----BEGIN ";

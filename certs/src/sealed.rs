@@ -107,8 +107,9 @@ fn find_signer(
     }
     let named = |c: &Certificate| c.issuer == info.issuer && c.serial == info.serial;
     for (at, der) in parts.certificates.iter().enumerate() {
-        let certificate = Certificate::read(der)
-            .map_err(|what| Broken::Malformed(format!("certificate {} in it: {what}", at + 1)))?;
+        let certificate = Certificate::read(der).map_err(|unusable| {
+            Broken::Malformed(format!("certificate {} in it: {}", at + 1, unusable.what))
+        })?;
         if named(&certificate) {
             return Ok(certificate);
         }

@@ -130,6 +130,13 @@ pub struct StoredList {
     pub added_at: WallTime,
 }
 
+impl StoredList {
+    /// What it is called in messages: there is no file that it could be named by.
+    pub fn name(&self) -> String {
+        format!("list {}", self.id.get(..16).unwrap_or(&self.id))
+    }
+}
+
 /// One change of what lasts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {

@@ -30,6 +30,9 @@ enum Verb {
               value_parser = ["operator", "manufacturer", "third-party", "administrator"])]
         kind: String,
     },
+    /// Revocation lists of those who issue certificates
+    #[command(subcommand)]
+    Crl(Lists),
     /// Switch a root off: its apps are suspended at once
     Disable {
         /// The root's id, or the beginning of it
@@ -52,6 +55,18 @@ enum Verb {
     },
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Lists {
+    /// Take in a revocation list, PEM or DER
+    Add {
+        /// The list
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List them, and whether each is current
+    List,
+}
+
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     let of = |root: &str| ApiPath::new("/v1/roots").segment(root);
     let switch = |root: &str, state: &str| {
@@ -61,6 +76,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
         })
     };
     let answer = match &args.verb {
+        Verb::Crl(verb) => return lists(verb, global),
         Verb::List => return list(global),
         Verb::Add { file, kind } => {
             let bytes = small_file::read(file, "a certificate file")?;
@@ -76,6 +92,27 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
         }
     };
     global.print(&answer, output::facts)
+}
+
+fn lists(verb: &Lists, global: &Global) -> Result<Exit, Stop> {
+    let path = ApiPath::new("/v1/lists");
+    let answer: Value = match verb {
+        Lists::List => global.with_gate(async |mut gate| Ok(gate.get(&path).await?))?,
+        Lists::Add { file } => {
+            let bytes = small_file::read(file, "a revocation list")?;
+            let kind = "application/pkix-crl";
+            global.with_gate(async |mut gate| Ok(gate.send(Method::POST, &path, kind, bytes).await?))?
+        }
+    };
+    let columns = [
+        ("issuer", "ISSUER"),
+        ("number", "NUMBER"),
+        ("state", "STATE"),
+        ("next_update", "NEXT UPDATE"),
+        ("entries", "ENTRIES"),
+        ("source", "SOURCE"),
+    ];
+    global.print(&answer, |answer| output::list(answer, &columns, "there are no revocation lists"))
 }
 
 fn list(global: &Global) -> Result<Exit, Stop> {

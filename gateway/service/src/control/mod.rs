@@ -46,6 +46,7 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/decisions", post(decisions::decide))
         .route("/v1/roots", get(trust::roots).post(trust::add_root))
         .route("/v1/roots/{id}", patch(trust::switch_root).delete(trust::remove_root))
+        .route("/v1/lists", get(trust::lists).post(trust::add_list).layer(DefaultBodyLimit::disable()))
         .route("/v1/ccm", post(trust::apply_message).layer(DefaultBodyLimit::disable()))
         .route("/v1/administrator", get(trust::administrator).put(trust::set_administrator))
         .route("/v1/journal", get(journal::list))

@@ -68,6 +68,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::POST, path: "/v1/roots", roles: USER },
     Route { method: Method::PATCH, path: "/v1/roots/{id}", roles: USER },
     Route { method: Method::DELETE, path: "/v1/roots/{id}", roles: USER },
+    Route { method: Method::GET, path: "/v1/lists", roles: USER },
+    Route { method: Method::POST, path: "/v1/lists", roles: USER },
     Route { method: Method::POST, path: "/v1/ccm", roles: USER },
     Route { method: Method::GET, path: "/v1/administrator", roles: USER },
     Route { method: Method::PUT, path: "/v1/administrator", roles: USER },

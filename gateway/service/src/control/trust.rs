@@ -80,6 +80,19 @@ pub(super) async fn remove_root(
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn lists(State(gate): State<Arc<Gate>>) -> Json<Items<Value>> {
+    items(gate.trusted().lists_shown(crate::clock::wall()))
+}
+
+/// The body is one revocation list in DER, or several in PEM.
+pub(super) async fn add_list(State(gate): State<Arc<Gate>>, list: Body) -> Result<Response, Problem> {
+    let most = usize::try_from(crate::trust::LARGEST_LIST).unwrap_or(usize::MAX);
+    let list = axum::body::to_bytes(list, most).await;
+    let list =
+        list.map_err(|_| Problem::new(Reason::BodyTooLarge, "a revocation list has at most 32 MiB"))?;
+    Ok((StatusCode::CREATED, items(change::add_list(&gate, &list).await?)).into_response())
+}
+
 pub(super) async fn administrator(State(gate): State<Arc<Gate>>) -> Json<Value> {
     Json(administrator_shown(&gate))
 }

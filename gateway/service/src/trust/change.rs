@@ -9,7 +9,7 @@ use mexe_certs::TimeFloor;
 use mexe_certs::administrator::{Acceptance, Who};
 use mexe_certs::ccm::{self, CcmLimits, Receiver};
 use mexe_certs::root_store::{Provenance, Root, RootFault, RootKind, TrustStore};
-use mexe_journal::{Change, Outcome, Record, RootState, StoredRoot};
+use mexe_journal::{Change, Outcome, Record, RootState, StoredList, StoredRoot};
 use mexe_model::{Reason, RootId, WallTime};
 use serde_json::{Value, json};
 
@@ -212,6 +212,51 @@ pub async fn remove(gate: &Arc<Gate>, id: &RootId) -> Result<(), Refused> {
     let record = record_of(&found, "root.remove");
     take_up(gate, changing, Trusted::of(sources, clock::wall())).await;
     narrowed(gate, Change::Several(changes), record).await
+}
+
+/// Takes in a revocation list: whatever it revokes is judged anew at once. Lists of the same issuers that were taken in
+/// before and are older go.
+///
+/// # Errors
+/// [`Reason::RequestMalformed`] with what keeps it from counting; [`Reason::JournalUnavailable`] when it could not be written
+/// down, though it is in force until then.
+pub async fn add_list(gate: &Arc<Gate>, bytes: &[u8]) -> Result<Vec<Value>, Refused> {
+    let changing = gate.change().await;
+    let at = clock::wall();
+    let read = |name: &str, bytes: &[u8]| TrustStore::builder().add_list(name, bytes);
+    let facts: Result<Vec<_>, _> = read("it", bytes).into_iter().collect();
+    let facts = facts.map_err(|problem| Refused::about(Reason::RequestMalformed, problem.to_string()))?;
+    let mut sources = Sources::clone(&gate.trusted().sources);
+    let list =
+        StoredList { id: mexe_certs::Fingerprint::of(bytes).to_string(), der: bytes.to_vec(), added_at: at };
+    // Numbers without leading zeros: the longer one is the larger.
+    let order = |number: &str| (number.len(), number.to_owned());
+    let replaced = |old: &StoredList| {
+        old.id != list.id
+            && read("it", &old.der).into_iter().filter_map(Result::ok).all(|old| {
+                facts.iter().any(|new| new.issuer == old.issuer && order(&new.number) > order(&old.number))
+            })
+    };
+    let gone: Vec<String> =
+        sources.lists.iter().filter(|old| replaced(old)).map(|old| old.id.clone()).collect();
+    sources.lists.retain(|old| !gone.contains(&old.id) && old.id != list.id);
+    sources.lists.push(list.clone());
+    let shown = facts.iter().map(|list| {
+        json!({
+            "issuer": list.issuer,
+            "number": list.number,
+            "state": list.state_at(at).as_str(),
+            "next_update": list.next_update.to_string(),
+            "entries": list.entries,
+        })
+    });
+    let shown: Vec<Value> = shown.collect();
+    let mut changes = vec![Change::PutList(list)];
+    changes.extend(gone.into_iter().map(Change::RemoveList));
+    let record = Record { detail: Some(json!({ "lists": shown })), ..Record::change(at, "list.add") };
+    take_up(gate, changing, Trusted::of(sources, at)).await;
+    narrowed(gate, Change::Several(changes), record).await?;
+    Ok(shown)
 }
 
 /// Applies a certificate configuration message: what it says is in force when it is on the disk, all of it or nothing.

@@ -150,6 +150,17 @@ impl Trusted {
             let added = builder.add_timestamping(*domain, file, bytes, at);
             problems.extend(added.into_iter().filter_map(Result::err).map(|p| of_root(file, &p)));
         }
+        let files = sources.files.lists.iter().map(|(file, bytes)| (file.clone(), bytes.as_slice()));
+        let taken_in = sources.lists.iter().map(|list| (list.name(), list.der.as_slice()));
+        for (file, bytes) in files.chain(taken_in) {
+            let added = builder.add_list(&file, bytes);
+            let wrong = |p: mexe_certs::ListProblem| FileProblem {
+                file: p.file().to_owned(),
+                what: p.to_string(),
+                kept: false,
+            };
+            problems.extend(added.into_iter().filter_map(Result::err).map(wrong));
+        }
         let store = builder.build();
         let administrator = administrator(&store, &sources, at);
         let in_charge = match administrator.administrator.key() {
@@ -196,6 +207,22 @@ impl Trusted {
             why = Some(state.suspends()?);
         }
         why
+    }
+
+    /// Every revocation list, as the API shows them.
+    pub fn lists_shown(&self, at: WallTime) -> Vec<Value> {
+        let lists = self.store.lists().map(|list| {
+            json!({
+                "issuer": list.issuer,
+                "number": list.number,
+                "state": list.state_at(at).as_str(),
+                "this_update": list.this_update.to_string(),
+                "next_update": list.next_update.to_string(),
+                "entries": list.entries,
+                "source": list.source,
+            })
+        });
+        lists.collect()
     }
 
     /// Whether the administrator's next message is overdue, so that no new third party run may begin.
