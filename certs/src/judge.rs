@@ -49,13 +49,20 @@ pub fn verify<R: Read + Seek>(
     };
     let whole =
         Container::open(reader, size, limits).and_then(|mut container| jar::check(&mut container, limits));
-    let Whole { facts, signers } = match whole {
-        Ok(whole) => whole,
-        Err(refusal) => return refused(digest, refusal),
-    };
-    match judge(&signers, store, at) {
-        Ok(verdict) => Verification { verdict, package: Some(facts), digest },
-        Err(refusal) => refused(digest, refusal),
+    conclude(digest, whole, store, at)
+}
+
+/// The answer for a package that was read to its end.
+pub(crate) fn conclude(
+    digest: [u8; 32],
+    whole: Result<Whole, Refusal>,
+    store: &TrustStore,
+    at: WallTime,
+) -> Verification {
+    let judged = whole.and_then(|Whole { facts, signers }| Ok((judge(&signers, store, at)?, facts)));
+    match judged {
+        Ok((verdict, facts)) => Verification { verdict, package: Some(facts), digest },
+        Err(refusal) => Verification { verdict: TrustVerdict::Refused(refusal), package: None, digest },
     }
 }
 
@@ -78,7 +85,12 @@ pub fn read_entry<R: Read + Seek>(
     }
 }
 
-fn digest<R: Read + Seek>(reader: &mut R, size: u64, limits: &Limits) -> Result<[u8; 32], Refusal> {
+/// SHA-256 of the whole file.
+pub(crate) fn digest<R: Read + Seek>(
+    reader: &mut R,
+    size: u64,
+    limits: &Limits,
+) -> Result<[u8; 32], Refusal> {
     if size > limits.package {
         let detail = format!("the package has {size} bytes, {} are allowed", limits.package);
         return Err(Refusal::new(Reason::PackageTooLarge, detail));
@@ -87,7 +99,7 @@ fn digest<R: Read + Seek>(reader: &mut R, size: u64, limits: &Limits) -> Result<
         |error: io::Error| Refusal::new(Reason::ContainerMalformed, format!("it cannot be read: {error}"));
     reader.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let mut context = Digest::Sha256.context();
-    let mut piece = vec![0; 64 * 1024];
+    let mut piece = vec![0; 128 * 1024];
     let mut read_so_far = 0_u64;
     loop {
         let read = match reader.read(&mut piece) {
