@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::Expiry;
 use crate::gate::Gate;
 use crate::grants::unavailable;
+use crate::judging;
 use crate::launch::Sealed;
 use crate::refused::Refused;
 use crate::running;
@@ -370,11 +371,12 @@ pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused>
     let began = Stopwatch::now();
     let judged = tokio::task::spawn_blocking(move || -> io::Result<(Sealed, Verification)> {
         let mut sealed = Sealed::copy(File::open(&path)?)?;
-        let size = sealed.size();
-        let mut verification = verdict::verify(sealed.reader()?, size, &trusted, at);
+        // Sealed bytes are hashed while they are copied, and never change again.
+        let (size, digest) = (sealed.size(), Some(*sealed.digest()));
+        let mut verification = judging::verify(sealed.reader()?, size, digest, &trusted, at);
         // An app that was installed while its certificates were valid stays, unless the owner wants it otherwise.
         if !strict && verdict::is_refused_for(&verification, Reason::CertificateExpired) {
-            verification = verdict::verify(sealed.reader()?, size, &trusted, installed_at);
+            verification = judging::verify(sealed.reader()?, size, digest, &trusted, installed_at);
         }
         Ok((sealed, verification))
     });
@@ -460,7 +462,7 @@ async fn judge_file(
     let judging = tokio::task::spawn_blocking(move || -> io::Result<Verification> {
         let file = File::open(&path)?;
         let size = file.metadata()?.len();
-        Ok(verdict::verify(BufReader::with_capacity(128 * 1024, file), size, &trusted, at))
+        Ok(judging::verify(&file, size, None, &trusted, at))
     });
     let broken = |error: String| {
         Refused::about(Reason::JournalUnavailable, format!("the package cannot be read back: {error}"))

@@ -2,7 +2,6 @@
 //! printed, in every case, and becomes the exit code.
 
 use std::fs::File;
-use std::io::BufReader;
 use std::path::PathBuf;
 
 use mexe_certs::{TrustVerdict, Verification};
@@ -13,6 +12,7 @@ use super::fault::{Fault, Stop};
 use super::{Exit, Global, check_config, output, printable, when};
 use crate::apps::hex;
 use crate::config::{Guard, Mode};
+use crate::judging;
 use crate::trust::Trusted;
 use crate::verdict;
 
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
         return Err(unreadable(args, std::io::Error::other("it is not a plain file")).into());
     }
     let trusted = roots(args, global, at)?;
-    let verification = verdict::verify(BufReader::new(file), about.len(), &trusted, at);
+    let verification = judging::verify(&file, about.len(), None, &trusted, at);
     let shown = shown(&verification);
     global.print(&shown, output::facts)?;
     Ok(match verification.verdict {
