@@ -32,11 +32,14 @@ impl Digest {
 
     /// By the name that manifests use, with or without its hyphen; `SHA` is SHA-1. Case does not count.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        let name = name.to_ascii_uppercase();
-        if name == "SHA" {
+        if name.eq_ignore_ascii_case("SHA") {
             return Some(Self::Sha1);
         }
-        Self::ALL.into_iter().find(|digest| digest.name() == name || digest.name().replace('-', "") == name)
+        let unhyphenated = |digest: &Self| {
+            let letters = digest.name().bytes().filter(|b| *b != b'-');
+            letters.eq(name.bytes().map(|b| b.to_ascii_uppercase()))
+        };
+        Self::ALL.into_iter().find(|digest| name.eq_ignore_ascii_case(digest.name()) || unhyphenated(digest))
     }
 
     pub(crate) const fn is_strong(self) -> bool {

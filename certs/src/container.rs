@@ -1,23 +1,29 @@
 //! Opens a package as an archive that can be read in one way only: every byte of the file belongs to exactly one entry,
 //! to the central directory or to the end record, both descriptions of an entry agree, and no two entries share a name.
-//! What the entries mean is decided in [`crate::jar`]. The layout is checked in [`layout`] before crate zip, which
-//! unpacks, sees the file.
+//! What the entries mean is decided in [`crate::jar`]. The layout is checked in [`layout`]; crate zip gives a second
+//! opinion on it; entries are unpacked in [`unpack`], from the places that the layout gives.
 
 mod layout;
+mod unpack;
+mod window;
 
 use std::io::{Read, Seek};
+use std::sync::Arc;
 
 use mexe_model::Reason;
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 
+use self::unpack::Unpacker;
+use self::window::Window;
 use crate::limits::Limits;
 use crate::verdict::{Quoted, Refusal};
 
 /// An archive whose layout is sound.
 pub(crate) struct Container<R> {
-    archive: ZipArchive<R>,
-    entries: Vec<Entry>,
+    window: Window<R>,
+    entries: Arc<[Entry]>,
+    unpacker: Unpacker,
 }
 
 /// One entry.
@@ -26,6 +32,12 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     /// Bytes when unpacked, as both headers say; unpacking fails when it is not so.
     pub(crate) size: u64,
+    /// Bytes as packed.
+    pub(crate) packed: u64,
+    /// Where its data begin.
+    pub(crate) begins: u64,
+    checksum: u32,
+    deflated: bool,
 }
 
 impl Entry {
@@ -38,9 +50,18 @@ impl<R: Read + Seek> Container<R> {
     /// Opens the archive of `size` bytes.
     ///
     /// # Errors
-    /// `container-malformed`, `duplicate-entry`; `package-too-large` when it unpacks to more than `limits` has.
-    pub(crate) fn open(mut reader: R, size: u64, limits: &Limits) -> Result<Self, Refusal> {
-        let entries = layout::read(&mut reader, size, limits)?;
+    /// `container-malformed`, `duplicate-entry`, `too-costly`; `package-too-large` when it unpacks to more than `limits`
+    /// has.
+    pub(crate) fn open(reader: R, size: u64, limits: &Limits) -> Result<Self, Refusal> {
+        let mut opened = Self::lay_out(reader, size, limits)?;
+        second_opinion(&mut opened.window, &opened.entries)?;
+        Ok(opened)
+    }
+
+    /// As [`Container::open`], without the second opinion: whoever calls this asks [`agrees`] as well.
+    pub(crate) fn lay_out(reader: R, size: u64, limits: &Limits) -> Result<Self, Refusal> {
+        let mut window = Window::new(reader, size);
+        let entries = layout::read(&mut window, size, limits)?;
         let mut total = 0_u64;
         for entry in &entries {
             total = total.saturating_add(entry.size);
@@ -49,26 +70,16 @@ impl<R: Read + Seek> Container<R> {
                 return Err(Refusal::new(Reason::PackageTooLarge, detail));
             }
         }
-        // The second opinion: crate zip must see the very same archive.
-        let disagrees = |what: &str| malformed(format!("the archive is ambiguous: {what}"));
-        let config = Config { archive_offset: ArchiveOffset::Known(0) };
-        let mut archive =
-            ZipArchive::with_config(config, reader).map_err(|error| disagrees(&error.to_string()))?;
-        archive.validate_header_consistency().map_err(|error| disagrees(&error.to_string()))?;
-        if archive.len() != entries.len() {
-            return Err(disagrees("the number of entries"));
-        }
-        for (index, entry) in entries.iter().enumerate() {
-            let same = matches!(archive.name_for_index(index), Some(Ok(name)) if name == entry.name);
-            if !same {
-                return Err(disagrees("the names of entries"));
-            }
-        }
-        Ok(Self { archive, entries })
+        Ok(Self { window, entries: entries.into(), unpacker: Unpacker::new() })
+    }
+
+    /// An archive that was laid out before, through another reader.
+    pub(crate) fn again(reader: R, size: u64, entries: &Arc<[Entry]>) -> Self {
+        Self { window: Window::new(reader, size), entries: Arc::clone(entries), unpacker: Unpacker::new() }
     }
 
     /// The entries in the order of the central directory.
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &Arc<[Entry]> {
         &self.entries
     }
 
@@ -76,25 +87,9 @@ impl<R: Read + Seek> Container<R> {
     ///
     /// # Errors
     /// What is wrong with its data: it does not unpack, to another size, or with another checksum.
-    pub(crate) fn unpack(&mut self, index: usize, mut sink: impl FnMut(&[u8])) -> Result<(), String> {
+    pub(crate) fn unpack(&mut self, index: usize, sink: impl FnMut(&[u8])) -> Result<(), String> {
         let Some(entry) = self.entries.get(index) else { return Err("there is no such entry".to_owned()) };
-        let mut file = self.archive.by_index(index).map_err(|error| error.to_string())?;
-        let mut piece = vec![0; PIECE];
-        let mut left = entry.size;
-        loop {
-            let read = match file.read(&mut piece) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.to_string()),
-            };
-            left = u64::try_from(read)
-                .ok()
-                .and_then(|read| left.checked_sub(read))
-                .ok_or("it unpacks to more than its header says")?;
-            sink(piece.get(..read).unwrap_or_default());
-        }
-        if left == 0 { Ok(()) } else { Err("it unpacks to less than its header says".to_owned()) }
+        self.unpacker.unpack(&mut self.window, entry, sink)
     }
 
     /// The bytes of the entry at `index`, if they are at most `limit`.
@@ -102,7 +97,8 @@ impl<R: Read + Seek> Container<R> {
     /// # Errors
     /// `package-too-large`; `container-malformed` when it does not unpack.
     pub(crate) fn read(&mut self, index: usize, limit: u64) -> Result<Vec<u8>, Refusal> {
-        let entry = self.entries.get(index).cloned().unwrap_or(Entry { name: String::new(), size: 0 });
+        let entries = Arc::clone(&self.entries);
+        let Some(entry) = entries.get(index) else { return Err(malformed("there is no such entry")) };
         if entry.size > limit {
             let detail = format!("{} has {} bytes, {limit} are allowed", Quoted(&entry.name), entry.size);
             return Err(Refusal::new(Reason::PackageTooLarge, detail));
@@ -115,8 +111,31 @@ impl<R: Read + Seek> Container<R> {
     }
 }
 
-/// How much is unpacked at once, bytes.
-const PIECE: usize = 64 * 1024;
+/// The second opinion: whether crate zip sees the very same archive.
+///
+/// # Errors
+/// `container-malformed`.
+pub(crate) fn agrees<R: Read + Seek>(reader: R, size: u64, entries: &[Entry]) -> Result<(), Refusal> {
+    second_opinion(&mut Window::new(reader, size), entries)
+}
+
+fn second_opinion<R: Read + Seek>(window: &mut Window<R>, entries: &[Entry]) -> Result<(), Refusal> {
+    let disagrees = |what: &str| malformed(format!("the archive is ambiguous: {what}"));
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let mut archive =
+        ZipArchive::with_config(config, window).map_err(|error| disagrees(&error.to_string()))?;
+    archive.validate_header_consistency().map_err(|error| disagrees(&error.to_string()))?;
+    if archive.len() != entries.len() {
+        return Err(disagrees("the number of entries"));
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        let same = matches!(archive.name_for_index(index), Some(Ok(name)) if name == entry.name);
+        if !same {
+            return Err(disagrees("the names of entries"));
+        }
+    }
+    Ok(())
+}
 
 fn malformed(detail: impl Into<String>) -> Refusal {
     Refusal::new(Reason::ContainerMalformed, detail)

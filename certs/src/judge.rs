@@ -67,6 +67,25 @@ pub fn verify<R: Read + Seek>(
         Ok(measured) => measured,
         Err(refusal) => return refused([0; 32], refusal),
     };
+    conclude_by(digest, whole, store, at)
+}
+
+/// The answer for a JAR that was read to its end.
+pub(crate) fn conclude(
+    digest: [u8; 32],
+    whole: Result<Whole, Refusal>,
+    store: &TrustStore,
+    at: WallTime,
+) -> Verification {
+    conclude_by(digest, whole.map(|whole| (whole, Rule::All)), store, at)
+}
+
+fn conclude_by(
+    digest: [u8; 32],
+    whole: Result<(Whole, Rule), Refusal>,
+    store: &TrustStore,
+    at: WallTime,
+) -> Verification {
     let judged = whole.and_then(|(Whole { mut facts, signers }, rule)| {
         let verdict = match rule {
             Rule::All => judge(&signers, store, at)?,
@@ -77,7 +96,7 @@ pub fn verify<R: Read + Seek>(
     });
     match judged {
         Ok((verdict, facts)) => Verification { verdict, package: Some(facts), digest },
-        Err(refusal) => refused(digest, refusal),
+        Err(refusal) => Verification { verdict: TrustVerdict::Refused(refusal), package: None, digest },
     }
 }
 
@@ -108,7 +127,12 @@ pub fn read_entry<R: Read + Seek>(
     }
 }
 
-fn digest<R: Read + Seek>(reader: &mut R, size: u64, limits: &Limits) -> Result<[u8; 32], Refusal> {
+/// SHA-256 of the whole file.
+pub(crate) fn digest<R: Read + Seek>(
+    reader: &mut R,
+    size: u64,
+    limits: &Limits,
+) -> Result<[u8; 32], Refusal> {
     if size > limits.package {
         let detail = format!("the package has {size} bytes, {} are allowed", limits.package);
         return Err(Refusal::new(Reason::PackageTooLarge, detail));
@@ -117,7 +141,7 @@ fn digest<R: Read + Seek>(reader: &mut R, size: u64, limits: &Limits) -> Result<
         |error: io::Error| Refusal::new(Reason::ContainerMalformed, format!("it cannot be read: {error}"));
     reader.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let mut context = Digest::Sha256.context();
-    let mut piece = vec![0; 64 * 1024];
+    let mut piece = vec![0; 128 * 1024];
     let mut read_so_far = 0_u64;
     loop {
         let read = match reader.read(&mut piece) {

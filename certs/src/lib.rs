@@ -1,13 +1,13 @@
 //! The signature engine: the bytes of a package, the device's roots and a time in, a trust verdict out.
 //!
 //! Pure: no file, clock, thread or network is touched here. [`verify`] reads the package once for its digest and once
-//! for its entries, and says [`TrustVerdict::Verified`] only when every byte that a runtime would use is covered by
+//! for its entries; [`verify_in_parts`] lets the caller do both at the same time. Either says [`TrustVerdict::Verified`] only when every byte that a runtime would use is covered by
 //! signers that all lead to roots of one security domain. `profile.md` beside the sources says which certificates and
 //! signatures are accepted.
 //!
 //! Rooms, in the order in which a package meets them: `container` (one way to read the archive), `manifest`, `jar` (the
-//! whole package is signed), `cms` (one signature block) with `timestamp`, `path` and `chain` (who vouches), `judge` (the
-//! verdict); `detached` and `jad` for the other formats.
+//! whole package is signed), `parts` (which work is independent), `cms` (one signature block) with `timestamp`, `path` and
+//! `chain` (who vouches), `judge` (the verdict); `detached` and `jad` for the other formats.
 //!
 //! Beside the packages: [`mod@administrator`] (who controls the third party domain), [`ccm`] (what that one says), [`lineage`] and
 //! [`rotation`] (which app a package is, and who may update it), [`TimeFloor`] (when it cannot be).
@@ -33,6 +33,7 @@ mod limits;
 pub mod lineage;
 mod manifest;
 mod package;
+mod parts;
 mod path;
 mod requested;
 mod restriction;
@@ -50,8 +51,9 @@ pub mod version;
 pub use evidence::{Evidence, Format};
 pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use judge::{read_entry, verify};
-pub use limits::Limits;
+pub use limits::{Limits, Work};
 pub use package::{PackageFacts, Runtime};
+pub use parts::{Outcome, Part, Source, verify_in_parts};
 pub use requested::RequestedAction;
 pub use revocation::{
     LIST_ENTRIES_MAX, LIST_SIZE_MAX, LISTS_MAX, ListFacts, ListFault, ListProblem, ListState,

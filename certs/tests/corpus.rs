@@ -437,8 +437,8 @@ fn limits_are_kept() {
         (Limits { inflated_total: 3000, ..sound }, Reason::PackageTooLarge),
         (Limits { manifest: 10, ..sound }, Reason::PackageTooLarge),
         (Limits { signature: 10, ..sound }, Reason::PackageTooLarge),
-        (Limits { entries: 3, ..sound }, Reason::ContainerMalformed),
-        (Limits { signers: 0, ..sound }, Reason::SignatureMalformed),
+        (Limits { entries: 3, ..sound }, Reason::TooCostly),
+        (Limits { signers: 0, ..sound }, Reason::TooCostly),
     ] {
         let reader = std::io::Cursor::new(&package);
         let judged =

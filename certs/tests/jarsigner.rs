@@ -275,7 +275,7 @@ fn what_the_forge_signs_is_what_jarsigner_accepts() {
         shop.write("signer.pem", mexe_forge::pki::pem("CERTIFICATE", signer.certificate()));
         shop.keytool(&format!("-importcert -noprompt -alias {alias}root -file root.pem"));
         shop.keytool(&format!("-importcert -noprompt -alias {alias} -file signer.pem"));
-        let store = support::store(&[(RootKind::Operator, &root)]);
+        let store = support::store_at(&[(RootKind::Operator, &root)], now());
         verified(&shop, &alias, &support::sample().sign(&signer).unwrap(), &store, SecurityDomain::Operator);
     }
 }

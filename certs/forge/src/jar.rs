@@ -116,7 +116,26 @@ impl JarBuilder {
     /// # Errors
     /// A signature cannot be made.
     pub fn sign_parts(&self, signers: &[(&str, &Signer)]) -> Result<Vec<Part>, Fault> {
-        let (manifest, sections) = self.manifest(true);
+        self.sign_parts_with(signers, |_| ())
+    }
+
+    /// As [`JarBuilder::sign_parts`], with each section of the manifest changed before it is signed: what is signed is wrong
+    /// then, and the signature is right.
+    ///
+    /// # Errors
+    /// A signature cannot be made.
+    pub fn sign_parts_with(
+        &self,
+        signers: &[(&str, &Signer)],
+        change: impl Fn(&mut String),
+    ) -> Result<Vec<Part>, Fault> {
+        let (_, mut sections) = self.manifest(true);
+        for (_, raw) in &mut sections {
+            let mut text = String::from_utf8_lossy(raw).into_owned();
+            change(&mut text);
+            *raw = text.into_bytes();
+        }
+        let manifest: Vec<u8> = sections.iter().flat_map(|(_, raw)| raw.iter().copied()).collect();
         let file = self.signature_file(&manifest, &sections);
         let mut parts = vec![("META-INF/MANIFEST.MF".to_owned(), manifest)];
         for (name, signer) in signers {

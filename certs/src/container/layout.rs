@@ -7,27 +7,28 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use mexe_model::Reason;
 
+use super::window::Window;
 use super::{Entry, malformed};
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::verdict::{Quoted, Refusal};
 
 /// The entries, in the order of the central directory.
 pub(super) fn read<R: Read + Seek>(
-    reader: &mut R,
+    window: &mut Window<R>,
     size: u64,
     limits: &Limits,
 ) -> Result<Vec<Entry>, Refusal> {
-    let directory = end_record(reader, size, limits)?;
-    let bytes = read_at(reader, directory.begins, directory.length)?;
+    let directory = end_record(window, size, limits)?;
+    let bytes = read_at(window, directory.begins, directory.length)?;
     let mut fields = Fields(&bytes);
-    let headers: Vec<Central> =
+    let mut headers: Vec<Central> =
         (0..directory.entries).map(|_| central(&mut fields)).collect::<Result<_, Refusal>>()?;
     if !fields.0.is_empty() {
         return Err(malformed("bytes in the central directory belong to no entry"));
     }
     no_duplicates(&headers)?;
-    accounts_for_every_byte(reader, &headers, directory.begins)?;
-    Ok(headers.into_iter().map(|header| Entry { name: header.name, size: u64::from(header.size) }).collect())
+    accounts_for_every_byte(window, &mut headers, directory.begins)?;
+    Ok(headers.into_iter().map(Entry::from).collect())
 }
 
 struct Directory {
@@ -36,11 +37,15 @@ struct Directory {
     entries: usize,
 }
 
-fn end_record<R: Read + Seek>(reader: &mut R, size: u64, limits: &Limits) -> Result<Directory, Refusal> {
+fn end_record<R: Read + Seek>(
+    window: &mut Window<R>,
+    size: u64,
+    limits: &Limits,
+) -> Result<Directory, Refusal> {
     let Some(at) = size.checked_sub(END_LENGTH) else {
         return Err(malformed("it is too short to be an archive"));
     };
-    let bytes = read_at(reader, at, END_LENGTH)?;
+    let bytes = read_at(window, at, END_LENGTH)?;
     let mut fields = Fields(&bytes);
     if fields.u32()? != END_SIGNATURE {
         return Err(malformed(
@@ -67,7 +72,7 @@ fn end_record<R: Read + Seek>(reader: &mut R, size: u64, limits: &Limits) -> Res
     }
     let entries = usize::from(entries);
     if entries > limits.entries {
-        return Err(malformed(format!("it has {entries} entries, {} are allowed", limits.entries)));
+        return Err(limits::too_costly(format!("it has {entries} entries, {} are allowed", limits.entries)));
     }
     if length > DIRECTORY_MAX {
         return Err(malformed("the central directory is too large"));
@@ -85,6 +90,21 @@ struct Central {
     packed: u32,
     size: u32,
     begins: u32,
+    /// Where its data begin; known when its local header was read.
+    data: u64,
+}
+
+impl From<Central> for Entry {
+    fn from(header: Central) -> Self {
+        Self {
+            name: header.name,
+            size: u64::from(header.size),
+            packed: u64::from(header.packed),
+            begins: header.data,
+            checksum: header.checksum,
+            deflated: header.method == DEFLATED,
+        }
+    }
 }
 
 fn central(fields: &mut Fields<'_>) -> Result<Central, Refusal> {
@@ -134,7 +154,7 @@ fn central(fields: &mut Fields<'_>) -> Result<Central, Refusal> {
     if !plain {
         return Err(wrong("it is a link or another special file"));
     }
-    Ok(Central { name, flags, method, modified, checksum, packed, size, begins })
+    Ok(Central { name, flags, method, modified, checksum, packed, size, begins, data: 0 })
 }
 
 /// Names are relative paths of plain parts, so that no reader makes another name of them.
@@ -172,25 +192,31 @@ fn extra_is_plain(bytes: &[u8]) -> bool {
 
 /// Names are compared as they are, and those in META-INF without case as well, because readers look there without case.
 fn no_duplicates(headers: &[Central]) -> Result<(), Refusal> {
-    let mut seen = BTreeSet::new();
-    for header in headers {
-        let folded = header.name.to_ascii_uppercase();
-        let key = if folded.starts_with("META-INF/") { folded } else { header.name.clone() };
-        if !seen.insert(key) {
-            let detail = format!("there are two entries {}", Quoted(&header.name));
-            return Err(Refusal::new(Reason::DuplicateEntry, detail));
+    let twice = |name: &str| {
+        Err(Refusal::new(Reason::DuplicateEntry, format!("there are two entries {}", Quoted(name))))
+    };
+    let (mut names, mut folded) = (Vec::with_capacity(headers.len()), BTreeSet::new());
+    for Central { name, .. } in headers {
+        if !name.get(..META_INF.len()).is_some_and(|folder| folder.eq_ignore_ascii_case(META_INF)) {
+            names.push(name.as_str());
+        } else if !folded.insert(name.to_ascii_uppercase()) {
+            return twice(name);
         }
     }
-    Ok(())
+    names.sort_unstable();
+    match names.windows(2).find_map(|pair| matches!(pair, [a, b] if a == b).then_some(pair)) {
+        Some([name, ..]) => twice(name),
+        _ => Ok(()),
+    }
 }
 
 /// The local headers, each the same as its central one, and their data fill the file up to the central directory.
 fn accounts_for_every_byte<R: Read + Seek>(
-    reader: &mut R,
-    headers: &[Central],
+    window: &mut Window<R>,
+    headers: &mut [Central],
     directory: u64,
 ) -> Result<(), Refusal> {
-    let mut in_order: Vec<&Central> = headers.iter().collect();
+    let mut in_order: Vec<&mut Central> = headers.iter_mut().collect();
     in_order.sort_by_key(|header| header.begins);
     let mut at = 0_u64;
     for header in in_order {
@@ -200,7 +226,7 @@ fn accounts_for_every_byte<R: Read + Seek>(
                 Quoted(&header.name)
             )));
         }
-        at = local(reader, header)?;
+        (header.data, at) = local(window, header)?;
         if at > directory {
             return Err(malformed(format!("entry {} overlaps the central directory", Quoted(&header.name))));
         }
@@ -208,12 +234,11 @@ fn accounts_for_every_byte<R: Read + Seek>(
     if at == directory { Ok(()) } else { Err(malformed("bytes after the last entry belong to none")) }
 }
 
-/// Checks one local header, and gives the place behind the entry's data.
-fn local<R: Read + Seek>(reader: &mut R, header: &Central) -> Result<u64, Refusal> {
+/// Checks one local header, and gives the places of the entry's data and behind them.
+fn local<R: Read + Seek>(window: &mut Window<R>, header: &Central) -> Result<(u64, u64), Refusal> {
     let wrong = |what: &str| malformed(format!("entry {}: {what}", Quoted(&header.name)));
     let begins = u64::from(header.begins);
-    let bytes = read_at(reader, begins, LOCAL_LENGTH)?;
-    let mut fields = Fields(&bytes);
+    let mut fields = Fields(bytes_at(window, begins, LOCAL_LENGTH)?);
     if fields.u32()? != LOCAL_SIGNATURE {
         return Err(wrong("there is no local header where the central directory says"));
     }
@@ -221,8 +246,7 @@ fn local<R: Read + Seek>(reader: &mut R, header: &Central) -> Result<u64, Refusa
     let (flags, method, modified) = (fields.u16()?, fields.u16()?, fields.u32()?);
     let (checksum, packed, size) = (fields.u32()?, fields.u32()?, fields.u32()?);
     let (name, extra) = (u64::from(fields.u16()?), u64::from(fields.u16()?));
-    let bytes = read_at(reader, begins + LOCAL_LENGTH, name + extra)?;
-    let mut fields = Fields(&bytes);
+    let mut fields = Fields(bytes_at(window, begins + LOCAL_LENGTH, name + extra)?);
     let same_name = fields.take(header.name.len()).is_ok_and(|b| b == header.name.as_bytes());
     if !same_name || name != u64::try_from(header.name.len()).unwrap_or(u64::MAX) {
         return Err(wrong("its local header has another name"));
@@ -237,36 +261,51 @@ fn local<R: Read + Seek>(reader: &mut R, header: &Central) -> Result<u64, Refusa
     if flags != header.flags || method != header.method || modified != header.modified || !sizes_agree {
         return Err(wrong("its local header differs from the central directory"));
     }
-    let ends = begins + LOCAL_LENGTH + name + extra + u64::from(header.packed);
+    let data = begins + LOCAL_LENGTH + name + extra;
+    let ends = data + u64::from(header.packed);
     if described {
-        descriptor(reader, ends, header).ok_or_else(|| wrong("its data descriptor is wrong"))
+        let behind = descriptor(window, ends, header).ok_or_else(|| wrong("its data descriptor is wrong"))?;
+        Ok((data, behind))
     } else {
-        Ok(ends)
+        Ok((data, ends))
     }
 }
 
 /// The place behind a data descriptor, which may begin with a signature; `None` when it is not the header's.
-fn descriptor<R: Read + Seek>(reader: &mut R, at: u64, header: &Central) -> Option<u64> {
-    let bytes = read_at(reader, at, 12).ok()?;
-    let mut fields = Fields(&bytes);
-    let first = fields.u32().ok()?;
-    let (rest, length) =
-        if first == DESCRIPTOR_SIGNATURE { (read_at(reader, at + 4, 12).ok()?, 16) } else { (bytes, 12) };
-    let mut fields = Fields(&rest);
-    let found = [fields.u32().ok()?, fields.u32().ok()?, fields.u32().ok()?];
+fn descriptor<R: Read + Seek>(window: &mut Window<R>, at: u64, header: &Central) -> Option<u64> {
+    let mut fields = Fields(window.look(at, 16).ok()?);
+    let mut first = fields.u32().ok()?;
+    let mut length = 12;
+    if first == DESCRIPTOR_SIGNATURE {
+        (first, length) = (fields.u32().ok()?, 16);
+    }
+    let found = [first, fields.u32().ok()?, fields.u32().ok()?];
     (found == [header.checksum, header.packed, header.size]).then_some(at + length)
 }
 
+/// A header's bytes, all of them.
+fn bytes_at<R: Read + Seek>(window: &mut Window<R>, at: u64, length: u64) -> Result<&[u8], Refusal> {
+    let length = usize::try_from(length).map_err(|_| malformed("a header is too long"))?;
+    match window.look(at, length) {
+        Ok(bytes) if bytes.len() == length => Ok(bytes),
+        Ok(_) => Err(malformed("the archive is cut off")),
+        Err(error) => Err(cut_off(at, &error)),
+    }
+}
+
 fn read_at<R: Read + Seek>(reader: &mut R, at: u64, length: u64) -> Result<Vec<u8>, Refusal> {
-    let cut_off = |error: io::Error| malformed(format!("the archive cannot be read at byte {at}: {error}"));
     let mut bytes = Vec::new();
-    reader.seek(SeekFrom::Start(at)).map_err(cut_off)?;
-    let read = reader.by_ref().take(length).read_to_end(&mut bytes).map_err(cut_off)?;
+    reader.seek(SeekFrom::Start(at)).map_err(|error| cut_off(at, &error))?;
+    let read = reader.by_ref().take(length).read_to_end(&mut bytes).map_err(|error| cut_off(at, &error))?;
     if u64::try_from(read).ok() == Some(length) {
         Ok(bytes)
     } else {
         Err(malformed("the archive is cut off"))
     }
+}
+
+fn cut_off(at: u64, error: &io::Error) -> Refusal {
+    malformed(format!("the archive cannot be read at byte {at}: {error}"))
 }
 
 /// Little-endian fields, taken from the front.
@@ -297,8 +336,9 @@ const LOCAL_SIGNATURE: u32 = 0x0403_4b50;
 const DESCRIPTOR_SIGNATURE: u32 = 0x0807_4b50;
 const END_LENGTH: u64 = 22;
 const LOCAL_LENGTH: u64 = 30;
-/// The largest central directory, bytes: 65 000 entries with names of a kilobyte.
-const DIRECTORY_MAX: u64 = 64 << 20;
+/// The largest central directory, bytes: 65 000 entries with names of 200 bytes. A manifest may be as large.
+const DIRECTORY_MAX: u64 = 16 << 20;
+const META_INF: &str = "META-INF/";
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 const FLAG_ENCRYPTED: u16 = 1;

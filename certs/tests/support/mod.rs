@@ -25,9 +25,14 @@ pub fn earlier(seconds: u64) -> WallTime {
 
 /// A store of these roots; each must be accepted.
 pub fn store(roots: &[(RootKind, &Authority)]) -> TrustStore {
+    store_at(roots, AT)
+}
+
+/// The same for roots of another time.
+pub fn store_at(roots: &[(RootKind, &Authority)], at: WallTime) -> TrustStore {
     let mut builder = TrustStore::builder();
     for (kind, root) in roots {
-        for added in builder.add(*kind, "root.pem", root.pem().as_bytes(), AT) {
+        for added in builder.add(*kind, "root.pem", root.pem().as_bytes(), at) {
             added.unwrap();
         }
     }

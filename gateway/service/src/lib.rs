@@ -16,6 +16,7 @@ pub mod flows;
 pub mod gate;
 pub mod grants;
 pub mod ingress;
+pub mod judging;
 pub mod launch;
 pub mod observe;
 pub mod peer;

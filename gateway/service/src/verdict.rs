@@ -1,26 +1,12 @@
 //! The signature engine's verdict in the words of the service: a column of the security table or a refusal, and what the
 //! API and the command line show of it.
 
-use std::io::{Read, Seek};
-
-use mexe_certs::{Evidence, Limits, TrustVerdict, Untrusted, Verification};
+use mexe_certs::{TrustVerdict, Untrusted, Verification};
 use mexe_model::{Groups, Reason, RootId, Trust, WallTime};
 use serde_json::{Value, json};
 
 use crate::apps::hex;
 use crate::refused::Refused;
-use crate::trust::Trusted;
-
-/// Judges a package against the roots of this device.
-pub fn verify(
-    reader: impl Read + Seek,
-    size: u64,
-    evidence: Evidence<'_>,
-    trusted: &Trusted,
-    at: WallTime,
-) -> Verification {
-    mexe_certs::verify(reader, size, evidence, &trusted.store, at, &Limits::default())
-}
 
 /// The column that the verdict puts the package in.
 ///

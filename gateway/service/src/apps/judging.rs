@@ -3,7 +3,7 @@
 //! back when somebody vouches for it again.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant as Stopwatch;
@@ -20,6 +20,7 @@ use crate::clock;
 use crate::config::Expiry;
 use crate::gate::{Changing, Gate};
 use crate::grants::unavailable;
+use crate::judging;
 use crate::launch::Sealed;
 use crate::refused::Refused;
 use crate::running;
@@ -44,11 +45,12 @@ pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused>
         let mut sealed = Sealed::copy(File::open(&path)?)?;
         let evidence = StoredEvidence::read(format, &state_dir, evidence.as_deref())?;
         let evidence = evidence.as_evidence();
-        let size = sealed.size();
-        let mut verification = verdict::verify(sealed.reader()?, size, evidence, &trusted, at);
+        // Sealed bytes are hashed while they are copied, and never change again.
+        let (size, digest) = (sealed.size(), Some(*sealed.digest()));
+        let mut verification = judging::verify(sealed.reader()?, size, digest, evidence, &trusted, at);
         // An app that was installed while its certificates were valid stays, unless the owner wants it otherwise.
         if !strict && verdict::is_refused_for(&verification, Reason::CertificateExpired) {
-            verification = verdict::verify(sealed.reader()?, size, evidence, &trusted, installed_at);
+            verification = judging::verify(sealed.reader()?, size, digest, evidence, &trusted, installed_at);
         }
         Ok((sealed, verification))
     });
@@ -193,8 +195,7 @@ pub(super) async fn judge_file(
     let judging = tokio::task::spawn_blocking(move || -> io::Result<Verification> {
         let file = File::open(&path)?;
         let size = file.metadata()?.len();
-        let reader = BufReader::with_capacity(128 * 1024, file);
-        Ok(verdict::verify(reader, size, evidence.as_evidence(), &trusted, at))
+        Ok(judging::verify(&file, size, None, evidence.as_evidence(), &trusted, at))
     });
     let broken = |error: String| {
         Refused::about(Reason::JournalUnavailable, format!("the package cannot be read back: {error}"))

@@ -2,7 +2,6 @@
 //! printed, in every case, and becomes the exit code.
 
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use mexe_certs::{Rules, Staleness, TrustVerdict, Verification};
@@ -13,6 +12,7 @@ use super::fault::{Fault, Stop};
 use super::{Exit, Global, check_config, output, printable, small_file, when};
 use crate::apps::{StoredEvidence, hex, restricted};
 use crate::config::{Guard, Mode};
+use crate::judging;
 use crate::trust::Trusted;
 use crate::verdict;
 
@@ -57,8 +57,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     }
     let evidence = evidence(args.jad.as_deref(), args.signature.as_deref())?;
     let trusted = roots(args, global, at)?;
-    let reader = BufReader::new(file);
-    let verification = verdict::verify(reader, about.len(), evidence.as_evidence(), &trusted, at);
+    let verification = judging::verify(&file, about.len(), None, evidence.as_evidence(), &trusted, at);
     let shown = shown(&verification);
     global.print(&shown, output::facts)?;
     Ok(match verification.verdict {

@@ -1,0 +1,140 @@
+//! Judges a package file: hands the parts of the signature engine's work to as many threads as help, and gives its verdict.
+//! The engine owns no thread and no file; both are here. Called wherever a package is installed, run or shown.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use mexe_certs::{Evidence, Limits, Outcome, Part, Source, Verification};
+use mexe_model::WallTime;
+
+use crate::trust::Trusted;
+
+/// Judges the first `size` bytes of `file` against the roots of this device. `digest` is their SHA-256 if they were hashed
+/// already and cannot have changed since. Blocks; the calling thread works too.
+pub fn verify(
+    file: &File,
+    size: u64,
+    digest: Option<[u8; 32]>,
+    evidence: Evidence<'_>,
+    trusted: &Trusted,
+    at: WallTime,
+) -> Verification {
+    let source = Source { open: || Ok(Place { file, size, at: 0 }), size, digest };
+    let limits = Limits::default();
+    mexe_certs::verify_in_parts(&source, evidence, &trusted.store, at, &limits, in_parallel).0
+}
+
+/// Runs the parts on up to [`THREADS_MAX`] threads. A part that breaks off has no outcome: the engine refuses then.
+fn in_parallel<R, O>(parts: Vec<Part<'_, O>>) -> Vec<Outcome>
+where
+    R: Read + Seek,
+    O: Fn() -> io::Result<R> + Sync,
+{
+    let cost = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.cost()));
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX).min(parts.len());
+    if cost < WORTH_A_THREAD || threads < 2 {
+        return parts.into_iter().map(Part::run).collect();
+    }
+    let queue = Mutex::new(parts.into_iter());
+    let work = || {
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        std::iter::from_fn(next).map(Part::run).collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        // Where no thread can be had, those that there are do its work.
+        let others: Vec<_> = (1..threads)
+            .filter_map(|_| thread::Builder::new().name("judging".to_owned()).spawn_scoped(scope, work).ok())
+            .collect();
+        let mut outcomes = work();
+        outcomes.extend(others.into_iter().filter_map(|other| other.join().ok()).flatten());
+        outcomes
+    })
+}
+
+/// A phone has as many cores that are worth it, and other things to do.
+const THREADS_MAX: usize = 4;
+/// Bytes of work that take about a millisecond, many times what starting a thread takes.
+const WORTH_A_THREAD: u64 = 2 << 20;
+
+/// A place in a file that is its own: several read the same file at once.
+struct Place<'a> {
+    file: &'a File,
+    size: u64,
+    at: u64,
+}
+
+impl Read for Place<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(out, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Place<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+        };
+        self.at = to.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use mexe_certs::{Evidence, Limits, RootKind, TrustStore};
+    use mexe_forge::jar::JarBuilder;
+    use mexe_forge::pki::{Authority, Shape};
+
+    use super::*;
+
+    const AT: WallTime = WallTime::from_secs(1_795_489_491);
+
+    /// A signed package whose work is worth several threads, and a store that knows its root.
+    fn large() -> (Vec<u8>, TrustStore) {
+        let root = Authority::root("Root", &Shape::at(AT)).unwrap();
+        let signer = root.signer("Signer", &Shape::at(AT)).unwrap();
+        let mut jar = JarBuilder::new().attribute("MExE-Name", "large");
+        for number in 0..40_u32 {
+            let content: Vec<u8> =
+                (0..300_000).map(|n: u32| n.wrapping_mul(number).to_le_bytes()[1]).collect();
+            jar = jar.entry(&format!("data/{number}.bin"), content);
+        }
+        let mut store = TrustStore::builder();
+        for added in store.add(RootKind::Operator, "root.pem", root.pem().as_bytes(), AT) {
+            added.unwrap();
+        }
+        (jar.sign(&signer).unwrap(), store.build())
+    }
+
+    #[test]
+    fn many_threads_say_what_one_says() {
+        let (package, store) = large();
+        for damaged in [None, Some(package.len() / 3), Some(package.len() - 30), Some(200)] {
+            let mut bytes = package.clone();
+            if let Some(at) = damaged {
+                bytes[at] ^= 1;
+            }
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            let size = bytes.len() as u64;
+            let source = Source { open: || Ok(Place { file: &file, size, at: 0 }), size, digest: None };
+            let limits = Limits::default();
+            let (ours, _) =
+                mexe_certs::verify_in_parts(&source, Evidence::Inside, &store, AT, &limits, in_parallel);
+            let reader = std::io::Cursor::new(&bytes);
+            let one = mexe_certs::verify(reader, size, Evidence::Inside, &store, AT, &limits);
+            assert_eq!(ours.verdict.reason(), one.verdict.reason(), "{damaged:?}");
+            assert_eq!((ours.package, ours.digest), (one.package, one.digest));
+            assert_eq!(one.verdict.reason().is_none(), damaged.is_none());
+        }
+    }
+}
