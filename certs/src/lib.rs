@@ -23,6 +23,7 @@ mod package;
 mod path;
 pub mod root_store;
 mod rules;
+pub mod usim;
 mod verdict;
 pub mod version;
 
