@@ -394,6 +394,14 @@ fn read_certificate(descriptor: &Descriptor, image: &Image) -> Result<Found, Pro
     let (read, spki) = match descriptor.kind {
         CertificateType::X509 => {
             let certificate = Certificate::read(slice).map_err(Problem::CertificateMalformed)?;
+            // As for every root. It also covers what an identifier leaves open: a WIM's names no exponent, no curve and
+            // no y coordinate.
+            if certificate.is_self_issued()
+                && certificate.scheme.is_ok()
+                && !certificate.is_signed_by(&certificate)
+            {
+                problems.push(Problem::CertificateMalformed("its own signature is wrong".to_owned()));
+            }
             let read = CardCertificate::X509 {
                 der: slice.to_vec(),
                 facts: certificate.facts(),

@@ -20,6 +20,7 @@ mod cms;
 pub mod demo;
 pub mod jar;
 pub mod pki;
+pub mod usim;
 
 /// Why something could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum Fault {
     /// The archive could not be written.
     #[error("the archive cannot be written: {0}")]
     Archive(#[from] zip::result::ZipError),
+    /// The certificate file of a card has no place left.
+    #[error("the card's certificate file cannot hold so much")]
+    CardFull,
     /// An entry could not be written.
     #[error("the entry cannot be written: {0}")]
     Entry(#[from] std::io::Error),

@@ -4,6 +4,8 @@
 //! - as a WIM does: SHA-1 of the key material, the modulus (RSA) or the x coordinate (EC);
 //! - RFC 5280, 4.2.1.2, method 1: SHA-1 of the key's bit string;
 //! - RFC 7093, 2: the first 20 bytes of SHA-256 of the bit string, or all 32; the same of the whole SubjectPublicKeyInfo.
+//!
+//! It is a link and no proof: what the owner accepts is SHA-256 of the whole SubjectPublicKeyInfo.
 
 use der::asn1::{BitStringRef, UintRef};
 use der::{Reader, SliceReader};

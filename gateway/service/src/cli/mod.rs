@@ -28,6 +28,8 @@ mod roots;
 mod runs;
 mod serve;
 mod target;
+mod usim;
+mod usim_read;
 mod when;
 
 use std::ffi::OsString;
@@ -83,6 +85,8 @@ enum Verb {
     Roots(roots::Args),
     Runs(runs::Args),
     Serve(serve::Args),
+    #[command(subcommand)]
+    Usim(usim::Verb),
 }
 
 impl Verb {
@@ -102,6 +106,7 @@ impl Verb {
             Self::Roots(args) => roots::run(&args, global),
             Self::Runs(args) => runs::run(&args, global),
             Self::Serve(args) => serve::run(&args, global),
+            Self::Usim(verb) => verb.run(global),
         }
     }
 }
