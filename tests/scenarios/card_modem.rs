@@ -161,7 +161,7 @@ fn a_deactivated_file_is_named_and_the_rest_is_read() {
     for habits in [Habits::default(), Habits { restricted: false, ..Habits::default() }] {
         for kind in [CardKind::Usim, CardKind::GsmSim] {
             let modem = FakeModem::start(Some(&card(kind)), habits.clone());
-            modem.with_card(|card| drop(card.deactivated.insert(0x4F43)));
+            modem.with_card(|card| card.deactivated.extend([0x4F43]));
             let image = read(&modem).unwrap();
             assert_eq!(image.files[&FileId::THIRD_PARTY_ROOTS], File::Unread(Unread::Deactivated));
             let read = decode(&image);

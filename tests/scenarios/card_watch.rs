@@ -37,11 +37,17 @@ fn other() -> Card {
 
 /// A watch that asks, but would take an hour to ask.
 fn patient() -> Options {
-    Options { poll: Duration::from_secs(3600), ..Options::default() }
+    Options { poll: Duration::from_secs(3600), between_readings: Duration::ZERO, ..Options::default() }
 }
 
 fn eager() -> Options {
-    Options { poll: Duration::from_millis(20), polls_between_readings: 3, ..Options::default() }
+    let between_readings = Duration::ZERO;
+    Options {
+        poll: Duration::from_millis(20),
+        polls_between_readings: 3,
+        between_readings,
+        ..Options::default()
+    }
 }
 
 async fn watch(modem: &FakeModem, options: Options) -> Watch<SerialStream> {
@@ -119,7 +125,7 @@ async fn a_modem_that_says_nothing_is_asked() {
     modem.swap(Some(&card));
     inserted(next(&mut watch).await);
     // The same card with other files, without a word: a file was deactivated over the air.
-    modem.with_card(|card| drop(card.deactivated.insert(0x4F41)));
+    modem.with_card(|card| card.deactivated.extend([0x4F41]));
     changed(next(&mut watch).await);
     // Another subscriber on the same card: first the old one is gone.
     card.imsi = "001010999999999".to_owned();
@@ -171,4 +177,15 @@ async fn a_wait_that_is_given_up_again_and_again_loses_no_event() {
         }
     }
     inserted(next(&mut watch).await);
+}
+
+#[tokio::test]
+async fn a_modem_that_keeps_saying_something_is_not_kept_reading() {
+    let chatter = vec!["+CPIN: READY".to_owned(), "+REFRESH: 1".to_owned()];
+    let modem = FakeModem::start(Some(&demo()), Habits { chatter, ..Habits::default() });
+    let mut watch = watch(&modem, Options { between_readings: Duration::from_secs(3600), ..patient() }).await;
+    inserted(next(&mut watch).await);
+    let asked = modem.heard().len();
+    assert!(tokio::time::timeout(Duration::from_millis(500), watch.next()).await.is_err());
+    assert_eq!(modem.heard().len(), asked, "all that it said on its own is no reason to ask again");
 }

@@ -22,3 +22,31 @@ pub use self::fault::Fault;
 pub use self::modem::Modem;
 pub use self::source::{Source, read_image};
 pub use self::watch::{Event, Watch};
+
+/// Where a card was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A directory of its files.
+    Directory,
+    /// The modem that carries the bearer.
+    Modem,
+    /// A card reader.
+    Reader,
+}
+
+impl Origin {
+    /// The stable name: `directory`, `modem`, `reader`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Modem => "modem",
+            Self::Reader => "reader",
+        }
+    }
+
+    /// Whether it is for labs only: anyone can write a directory, and anyone can put a card into a reader. Only the card
+    /// that the device is registered with counts on a device (security.md S18).
+    pub const fn is_lab(self) -> bool {
+        !matches!(self, Self::Modem)
+    }
+}

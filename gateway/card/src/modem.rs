@@ -145,13 +145,14 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
 
     /// Waits until the line is still and the modem answers to its name.
     async fn settle(&mut self) -> Result<(), Fault> {
+        let Timing { answer, quiet, .. } = self.timing;
         let still = async {
-            while let Ok(Ok(line)) = timeout(self.timing.quiet, self.line()).await {
+            while let Ok(Ok(line)) = timeout(quiet, self.line()).await {
                 self.keep(line);
             }
         };
         // A modem that never falls still is asked all the same.
-        let _ = timeout(self.timing.answer, still).await;
+        let _ = timeout(answer, still).await;
         self.lines.clear();
         let answered = timeout(self.timing.answer, self.converse(&Command::Attention)).await;
         let (_, _) = answered.map_err(|_| Fault::ModemSilent { command: Command::Attention.text() })??;

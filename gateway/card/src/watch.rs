@@ -19,7 +19,7 @@ pub enum Event {
     Inserted(Box<Image>),
     /// The card is gone, or can no longer be read: why.
     Removed(Fault),
-    /// Another card is there, or the same one holds something else.
+    /// The same card holds something else. Another card is [`Event::Removed`] and then [`Event::Inserted`].
     Changed(Box<Image>),
 }
 
@@ -32,6 +32,9 @@ pub struct Options {
     pub polls_between_readings: u32,
     /// For reading everything.
     pub reading: Duration,
+    /// From one reading to the next that the modem's own words cause: a modem that keeps saying something is not kept
+    /// reading.
+    pub between_readings: Duration,
     /// How a line begins by which the modem says that the card is gone. Case does not count.
     pub removed: Vec<String>,
     /// How a line begins by which the modem says that something is new with the card: then everything is read again.
@@ -45,6 +48,7 @@ impl Default for Options {
             poll: Duration::from_secs(5),
             polls_between_readings: 12,
             reading: Duration::from_secs(180),
+            between_readings: Duration::from_secs(2),
             removed: owned(&[
                 "+CPIN: NOT INSERTED",
                 "+CPIN: NOT READY",
@@ -72,20 +76,30 @@ pub struct Watch<P> {
     polls: u32,
     silences: u32,
     due: Due,
+    last_reading: Option<Instant>,
 }
 
-/// What to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Due {
-    Read,
-    PollAt(Instant),
+/// When to look next, and whether at everything.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Instant,
+    whole: bool,
 }
 
 impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
     /// Begins; the first event says what is there.
     pub fn new(modem: Modem<P>, options: Options) -> Self {
-        let ready = VecDeque::new();
-        Self { modem, options, card: None, trouble: None, ready, polls: 0, silences: 0, due: Due::Read }
+        Self {
+            modem,
+            options,
+            card: None,
+            trouble: None,
+            ready: VecDeque::new(),
+            polls: 0,
+            silences: 0,
+            due: Due { at: Instant::now(), whole: true },
+            last_reading: None,
+        }
     }
 
     /// The card that is there, as last read.
@@ -113,12 +127,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
                 return event;
             }
             let found = match self.due {
-                Due::Read => self.read().await,
-                Due::PollAt(at) => match self.listen(at).await {
-                    Ok(true) => self.poll().await,
-                    Ok(false) => Ok(()),
-                    Err(fault) => Err(fault),
-                },
+                Due { at, .. } if Instant::now() < at => self.listen(at).await,
+                Due { whole: true, .. } => self.read().await,
+                Due { whole: false, .. } => self.poll().await,
             };
             if let Err(fault) = found {
                 self.lost(fault);
@@ -126,30 +137,37 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
         }
     }
 
-    /// Hears the modem until it is time to ask; whether it is.
-    async fn listen(&mut self, until: Instant) -> Result<bool, Fault> {
+    /// Hears the modem until it is time to look.
+    async fn listen(&mut self, until: Instant) -> Result<(), Fault> {
         let wait = until.saturating_duration_since(Instant::now());
-        let Some(line) = self.modem.overhear(wait).await? else { return Ok(true) };
+        let Some(line) = self.modem.overhear(wait).await? else { return Ok(()) };
         let line = line.to_ascii_uppercase();
         let says = |codes: &[String]| codes.iter().any(|code| line.starts_with(&code.to_ascii_uppercase()));
-        if says(&self.options.removed) {
+        let removed = says(&self.options.removed);
+        if removed || says(&self.options.changed) {
+            let earliest = self.last_reading.and_then(|last| last.checked_add(self.options.between_readings));
+            self.due = Due { at: earliest.unwrap_or(until).min(until), whole: true };
+        }
+        if removed {
             // Counts at once; whether there is a card after all is asked afterwards.
             self.gone(Fault::CardGone);
-            self.due = Due::Read;
-        } else if says(&self.options.changed) {
-            self.due = Due::Read;
         }
-        Ok(false)
+        Ok(())
     }
 
     async fn read(&mut self) -> Result<(), Fault> {
         self.modem.forget_card();
         let read = timeout(self.options.reading, read_image(&mut self.modem)).await;
+        self.last_reading = Some(Instant::now());
         let image = read.map_err(|_| Fault::ModemSilent { command: "AT+CRSM".to_owned() })??;
         self.silences = 0;
         self.trouble = None;
         self.polls = 0;
-        self.later();
+        let numbers = |card: &Image| (card.iccid.clone(), card.imsi.clone());
+        if self.card.as_ref().is_some_and(|card| numbers(card) != numbers(&image)) {
+            // Between two cards there is none: the old keys stop counting before the new ones are there.
+            self.gone(Fault::CardChanged);
+        }
         if self.card.as_ref() != Some(&image) {
             let event = match self.card.replace(image.clone()) {
                 None => Event::Inserted(Box::new(image)),
@@ -157,6 +175,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
             };
             self.ready.push_back(Ok(event));
         }
+        self.later();
         Ok(())
     }
 
@@ -164,7 +183,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
         self.polls = self.polls.saturating_add(1);
         let Some(card) = self.card.as_ref().filter(|_| self.polls < self.options.polls_between_readings)
         else {
-            self.due = Due::Read;
+            self.at_once();
             return Ok(());
         };
         let (kind, known) = (card.kind, (card.iccid.clone(), card.imsi.clone()));
@@ -173,15 +192,19 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
         if found == known {
             self.later();
         } else {
-            // Between the two cards there is none: the old keys stop counting before the new ones are read.
             self.gone(Fault::CardChanged);
-            self.due = Due::Read;
+            self.at_once();
         }
         Ok(())
     }
 
     fn later(&mut self) {
-        self.due = Due::PollAt(Instant::now().checked_add(self.options.poll).unwrap_or_else(Instant::now));
+        let now = Instant::now();
+        self.due = Due { at: now.checked_add(self.options.poll).unwrap_or(now), whole: self.card.is_none() };
+    }
+
+    fn at_once(&mut self) {
+        self.due = Due { at: Instant::now(), whole: true };
     }
 
     fn gone(&mut self, why: Fault) {
@@ -192,18 +215,21 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
     }
 
     fn lost(&mut self, fault: Fault) {
-        self.later();
         match fault {
             Fault::ModemGone(_) => {
                 self.gone(Fault::CardGone);
                 self.ready.push_back(Err(fault));
+                self.later();
             }
             // A modem may miss one question while it registers.
             Fault::ModemSilent { .. } | Fault::CardBusy if self.silences == 0 => {
                 self.silences = 1;
-                self.due = Due::Read;
+                self.at_once();
             }
-            fault => self.gone(fault),
+            fault => {
+                self.gone(fault);
+                self.later();
+            }
         }
     }
 }
