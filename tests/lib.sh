@@ -19,11 +19,11 @@ allow_services() {
   if [ -e "$POLICY.before-mexegate" ]; then as_root mv "$POLICY.before-mexegate" "$POLICY"; fi
 }
 
-# need_packages PACKAGE:COMMAND... installs the packages whose command is missing.
+# need_packages PACKAGE:COMMAND... installs the packages whose command (or file, by its whole path) is missing.
 need_packages() {
   local pair missing=()
   for pair in "$@"; do
-    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair#*:}" >/dev/null || missing+=("${pair%%:*}")
+    [[ ${pair#*:} = /* && -e ${pair#*:} ]] || PATH="$PATH:/usr/sbin:/sbin" command -v "${pair#*:}" >/dev/null || missing+=("${pair%%:*}")
   done
   [ "${#missing[@]}" -gt 0 ] || return 0
   command -v apt-get >/dev/null || fail "missing: ${missing[*]}; install them by hand, this is not a Debian system"

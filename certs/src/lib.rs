@@ -45,6 +45,7 @@ mod sealed;
 mod stream;
 mod time_floor;
 mod timestamp;
+pub mod usim;
 mod verdict;
 pub mod version;
 

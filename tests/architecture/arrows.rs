@@ -1,5 +1,5 @@
 //! Which crate of the workspace may depend on which, and what the pure ones may never reach. The floors are
-//! model, then the engines (certs, qos, policy, wire), then the edges (relay, journal, console), then the service.
+//! model, then the engines (certs, qos, policy, wire), then the edges (card, relay, journal, console), then the service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,12 +14,14 @@ const IO: &[&str] = &[
     "axum",
     "hyper",
     "mio",
+    "pcsc",
     "quinn",
     "rusqlite",
     "rustix",
     "smol",
     "socket2",
     "tokio",
+    "tokio-serial",
     "tokio-util",
 ];
 
@@ -38,6 +40,7 @@ fn plan() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("mexe-qos", MODEL),
         ("mexe-wire", MODEL),
         ("mexe-forge", &["mexe-model", "mexe-certs"]),
+        ("mexe-card", &["mexe-model", "mexe-certs"]),
         ("mexe-relay", ENGINES),
         ("mexe-journal", ENGINES),
         ("mexe-console", ENGINES),
@@ -50,6 +53,7 @@ fn plan() -> BTreeMap<&'static str, &'static [&'static str]> {
                 "mexe-qos",
                 "mexe-wire",
                 "mexe-forge",
+                "mexe-card",
                 "mexe-relay",
                 "mexe-journal",
                 "mexe-console",

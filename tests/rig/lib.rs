@@ -15,12 +15,14 @@
 
 pub mod binary;
 pub mod bulk;
+pub mod card;
 pub mod cli;
 pub mod control;
 pub mod curl;
 pub mod exact;
 pub mod gate;
 pub mod metrics;
+pub mod modem;
 pub mod origin;
 pub mod packages;
 pub mod ports;
@@ -30,6 +32,7 @@ pub mod random;
 pub mod raw;
 pub mod resolver;
 pub mod times;
+pub mod vpicc;
 pub mod wait;
 pub mod world;
 
@@ -37,6 +40,8 @@ pub use cli::Output;
 pub use control::Control;
 pub use curl::Reply;
 pub use gate::{Builder, Rig, Run};
+pub use modem::{FakeModem, Habits};
 pub use origin::Origin;
 pub use resolver::Resolver;
+pub use vpicc::VirtualReader;
 pub use world::World;

@@ -25,6 +25,7 @@ pub mod pki;
 pub mod rotation;
 pub mod sealed;
 pub mod timestamp;
+pub mod usim;
 
 /// Why something could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub enum Fault {
     /// The archive could not be written.
     #[error("the archive cannot be written: {0}")]
     Archive(#[from] zip::result::ZipError),
+    /// The certificate file of a card has no place left.
+    #[error("the card's certificate file cannot hold so much")]
+    CardFull,
     /// An entry could not be written.
     #[error("the entry cannot be written: {0}")]
     Entry(#[from] std::io::Error),

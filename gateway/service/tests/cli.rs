@@ -266,3 +266,34 @@ fn a_reader_that_went_away_is_no_fault() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+#[test]
+fn a_card_is_shown_record_by_record_with_what_is_wrong() {
+    use mexe_forge::usim::{Card, Slot};
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::make(AT_TIME).unwrap();
+    let mut card = Card::demo(&demo.pki).unwrap();
+    card.add_record(Slot::ThirdParty, vec![0xFE; 4]);
+    fs::create_dir(dir.path().join("card")).unwrap();
+    for (name, text) in card.directory() {
+        fs::write(dir.path().join("card").join(name), text).unwrap();
+    }
+    let ended = mexegate(dir.path(), &["usim", "read", "card", "--json"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let shown = ended.json();
+    assert_eq!((&shown["kind"], &shown["network"]), (&"usim".into(), &"001-01".into()));
+    let states: Vec<_> = shown["items"].as_array().unwrap().iter().map(|item| &item["state"]).collect();
+    assert_eq!(states, ["offered", "offered", "not-offered"]);
+    assert_eq!(shown["items"][0]["kind"], "operator");
+    assert_eq!(shown["items"][2]["problems"][0]["code"], "identifier-out-of-range");
+
+    let people = mexegate(dir.path(), &["usim", "read", "card"]);
+    assert!(
+        people.out.contains("ORPK record 1") && people.out.contains("identifier-out-of-range"),
+        "{}",
+        people.out
+    );
+    let missing = mexegate(dir.path(), &["usim", "read", "nothing"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.err.contains("docs/usim.md"), "{}", missing.err);
+}

@@ -31,6 +31,8 @@ mod runs;
 mod serve;
 mod small_file;
 mod target;
+mod usim;
+mod usim_read;
 mod when;
 
 use std::ffi::OsString;
@@ -88,6 +90,8 @@ enum Verb {
     Roots(roots::Args),
     Runs(runs::Args),
     Serve(serve::Args),
+    #[command(subcommand)]
+    Usim(usim::Verb),
 }
 
 impl Verb {
@@ -109,6 +113,7 @@ impl Verb {
             Self::Roots(args) => roots::run(&args, global),
             Self::Runs(args) => runs::run(&args, global),
             Self::Serve(args) => serve::run(&args, global),
+            Self::Usim(verb) => verb.run(global),
         }
     }
 }

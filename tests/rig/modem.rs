@@ -1,0 +1,288 @@
+//! A fake modem on a pseudo terminal, with an emulated card in its slot: AT+CIMI, AT+CCID, AT+CRSM, AT+CSIM and the
+//! words that modems say on their own. Its habits are switches, because no two modems have the same. It keeps every
+//! line that it was ever sent.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mexe_forge::usim::Card;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+use crate::card::Emulator;
+
+/// What this modem does.
+#[derive(Debug, Clone)]
+pub struct Habits {
+    /// Repeats what it is sent, until ATE0.
+    pub echo: bool,
+    /// Writes this many bytes at once; 0 writes all.
+    pub piece: usize,
+    /// Knows AT+CRSM.
+    pub restricted: bool,
+    /// Knows paths in AT+CRSM; without, it looks for each file in a folder of its own liking and finds none.
+    pub paths: bool,
+    /// Knows AT+CSIM.
+    pub generic: bool,
+    /// Says this before each answer.
+    pub chatter: Vec<String>,
+    /// Says `+CME ERROR: 14` to so many commands for the card.
+    pub busy: u32,
+    /// Says errors in words instead of numbers.
+    pub verbose: bool,
+    /// Answers nothing at all.
+    pub silent: bool,
+    /// Answers with this instead of what is right.
+    pub instead: Option<String>,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            echo: true,
+            piece: 0,
+            restricted: true,
+            paths: true,
+            generic: true,
+            chatter: Vec::new(),
+            busy: 0,
+            verbose: false,
+            silent: false,
+            instead: None,
+        }
+    }
+}
+
+struct State {
+    habits: Habits,
+    card: Option<Emulator>,
+    heard: Vec<String>,
+    to_card: Vec<Vec<u8>>,
+}
+
+/// The modem; gone when dropped.
+pub struct FakeModem {
+    state: Arc<Mutex<State>>,
+    over: Arc<AtomicBool>,
+    master: Arc<File>,
+    thread: Option<JoinHandle<()>>,
+    path: PathBuf,
+    /// Without anyone on the other side the master would read errors.
+    _other_side: OwnedFd,
+}
+
+impl FakeModem {
+    /// Starts one with that card in it.
+    pub fn start(card: Option<&Card>, habits: Habits) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let path = PathBuf::from(ptsname(&master, Vec::new()).unwrap().into_string().unwrap());
+        let other_side = rustix::fs::open(&path, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        // A terminal would echo and translate; a serial line does neither.
+        let mut raw = tcgetattr(&other_side).unwrap();
+        raw.make_raw();
+        tcsetattr(&other_side, OptionalActions::Now, &raw).unwrap();
+        let state = State { habits, card: card.map(Emulator::new), heard: Vec::new(), to_card: Vec::new() };
+        let state = Arc::new(Mutex::new(state));
+        let over = Arc::new(AtomicBool::new(false));
+        let master = Arc::new(File::from(master));
+        let thread = {
+            let (state, over, master) = (state.clone(), over.clone(), master.clone());
+            std::thread::spawn(move || serve(&master, &state, &over))
+        };
+        Self { state, over, master, thread: Some(thread), path, _other_side: other_side }
+    }
+
+    /// The port.
+    pub fn port(&self) -> &Path {
+        &self.path
+    }
+
+    /// Changes its habits.
+    pub fn change(&self, change: impl FnOnce(&mut Habits)) {
+        change(&mut self.state.lock().unwrap().habits);
+    }
+
+    /// Changes something about the card that is in.
+    pub fn with_card(&self, change: impl FnOnce(&mut Emulator)) {
+        change(self.state.lock().unwrap().card.as_mut().expect("a card is in"));
+    }
+
+    /// Puts another card in, or takes the card out, without a word.
+    pub fn swap(&self, card: Option<&Card>) {
+        let mut state = self.state.lock().unwrap();
+        if let Some(old) = state.card.take() {
+            state.to_card.extend(old.heard);
+        }
+        state.card = card.map(Emulator::new);
+    }
+
+    /// Says a line on its own.
+    pub fn say(&self, line: &str) {
+        write(&self.master, &format!("\r\n{line}\r\n"), 0);
+    }
+
+    /// Every line that it was ever sent.
+    pub fn heard(&self) -> Vec<String> {
+        self.state.lock().unwrap().heard.clone()
+    }
+
+    /// Every command that its cards were ever sent.
+    pub fn sent_to_cards(&self) -> Vec<Vec<u8>> {
+        let state = self.state.lock().unwrap();
+        let now = state.card.iter().flat_map(|card| card.heard.clone());
+        state.to_card.iter().cloned().chain(now).collect()
+    }
+}
+
+impl Drop for FakeModem {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(master: &File, state: &Mutex<State>, over: &AtomicBool) {
+    let mut buffer = Vec::new();
+    let tick = rustix::time::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    while !over.load(Ordering::SeqCst) {
+        let mut ready = [PollFd::new(master, PollFlags::IN)];
+        if !matches!(poll(&mut ready, Some(&tick)), Ok(1..)) {
+            continue;
+        }
+        let mut piece = [0; 1024];
+        let mut reading = master;
+        let Ok(read @ 1..) = reading.read(&mut piece) else { continue };
+        buffer.extend_from_slice(&piece[..read]);
+        while let Some(end) = buffer.iter().position(|byte| *byte == b'\r') {
+            let line: Vec<u8> = buffer.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line).trim().to_owned();
+            let (answer, piece) = state.lock().unwrap().answer(&line);
+            write(master, &answer, piece);
+        }
+    }
+}
+
+fn write(mut master: &File, text: &str, piece: usize) {
+    let piece = if piece == 0 { text.len().max(1) } else { piece };
+    for part in text.as_bytes().chunks(piece) {
+        let _ = master.write_all(part);
+        if piece < text.len() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+impl State {
+    fn answer(&mut self, line: &str) -> (String, usize) {
+        if line.is_empty() {
+            return (String::new(), 0);
+        }
+        self.heard.push(line.to_owned());
+        let mut out = String::new();
+        if self.habits.echo {
+            out += &format!("{line}\r");
+        }
+        if self.habits.silent {
+            return (out, 0);
+        }
+        for chatter in &self.habits.chatter {
+            out += &format!("\r\n{chatter}\r\n");
+        }
+        if line.eq_ignore_ascii_case("ATE0") {
+            self.habits.echo = false;
+        }
+        out += &match self.done(line) {
+            Ok(None) => "\r\nOK\r\n".to_owned(),
+            Ok(Some(answer)) => format!("\r\n{answer}\r\n\r\nOK\r\n"),
+            Err(None) => "\r\nERROR\r\n".to_owned(),
+            Err(Some(number)) if self.habits.verbose => format!("\r\n+CME ERROR: {}\r\n", in_words(number)),
+            Err(Some(number)) => format!("\r\n+CME ERROR: {number}\r\n"),
+        };
+        (out, self.habits.piece)
+    }
+
+    /// The line that answers, or the number of an error.
+    fn done(&mut self, line: &str) -> Result<Option<String>, Option<u16>> {
+        let (name, arguments) = line.split_once('=').unwrap_or((line, ""));
+        match name.to_ascii_uppercase().as_str() {
+            "AT" | "ATE0" | "AT+CMEE" => return Ok(None),
+            "AT+CIMI" | "AT+CCID" => {}
+            "AT+CRSM" if self.habits.restricted => {}
+            "AT+CSIM" if self.habits.generic => {}
+            "AT+CRSM" | "AT+CSIM" => return Err(Some(4)),
+            _ => return Err(None),
+        }
+        if self.habits.busy > 0 {
+            self.habits.busy -= 1;
+            return Err(Some(14));
+        }
+        let card = self.card.as_mut().ok_or(Some(10))?;
+        if let Some(instead) = &self.habits.instead {
+            return Ok(Some(instead.clone()));
+        }
+        match name.to_ascii_uppercase().as_str() {
+            "AT+CIMI" if card.locked => Err(Some(11)),
+            "AT+CIMI" => Ok(Some(mexe_digits(card.imsi_file()))),
+            "AT+CCID" => Err(None),
+            "AT+CRSM" => {
+                let fields: Vec<&str> = arguments.split(',').map(str::trim).collect();
+                let number =
+                    |at: usize| fields.get(at).and_then(|field| field.parse::<u16>().ok()).unwrap_or(0);
+                let mut path = fields.get(6).map_or(String::new(), |path| path.trim_matches('"').to_owned());
+                if !self.habits.paths {
+                    path = "7F10".to_owned();
+                }
+                let folders: Vec<u16> =
+                    hex(&path).chunks_exact(2).map(|id| u16::from_be_bytes([id[0], id[1]])).collect();
+                // The number of the card is found by every modem.
+                let folders = if number(1) == 0x2FE2 { Vec::new() } else { folders };
+                let p = [number(2) as u8, number(3) as u8, number(4) as u8];
+                let (sw, data) = card.restricted(&folders, number(0), number(1), p);
+                let [sw1, sw2] = sw.to_be_bytes();
+                let data: String = data.iter().map(|byte| format!("{byte:02X}")).collect();
+                let data = if data.is_empty() { data } else { format!(",\"{data}\"") };
+                Ok(Some(format!("+CRSM: {sw1},{sw2}{data}")))
+            }
+            _ => {
+                let (length, command) = arguments.split_once(',').ok_or(Some(50))?;
+                let command = command.trim_matches('"');
+                if length.parse() != Ok(command.len()) {
+                    return Err(Some(50));
+                }
+                let answer: String = card.command(&hex(command)).iter().map(|b| format!("{b:02X}")).collect();
+                Ok(Some(format!("+CSIM: {},\"{answer}\"", answer.len())))
+            }
+        }
+    }
+}
+
+fn in_words(number: u16) -> &'static str {
+    match number {
+        4 => "operation not supported",
+        10 => "SIM not inserted",
+        11 => "SIM PIN required",
+        14 => "SIM busy",
+        _ => "unknown",
+    }
+}
+
+fn mexe_digits(file: &[u8]) -> String {
+    let halves = file[1..].iter().flat_map(|byte| [byte & 0x0F, byte >> 4]);
+    halves.skip(1).take_while(|half| *half < 10).map(|half| char::from(b'0' + half)).collect()
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).filter_map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()).collect()
+}
