@@ -3,6 +3,7 @@
 //! connection from the request to its last byte.
 
 pub mod apps;
+pub mod card;
 pub mod cli;
 pub mod client;
 pub mod clock;

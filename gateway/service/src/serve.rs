@@ -25,7 +25,7 @@ use crate::config::{ConfigError, Loaded};
 use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
 use crate::observe::pages;
-use crate::{control, floor, grants, running, surroundings};
+use crate::{card, control, floor, grants, running, surroundings};
 use workers::Workers;
 
 /// The control socket's name in the state directory.
@@ -147,7 +147,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let (journal, stored) = Journal::open(&state_dir, options)?;
     let device = load::device(&journal, &stored).await?;
     let floor = load::floor(&stored);
-    let trusted = load::trusted(&config, trust_files, &stored);
+    let trusted = load::trusted(&config, trust_files, &guard, &stored);
     for problem in &trusted.problems {
         tracing::warn!("{problem}");
     }
@@ -191,6 +191,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     listeners.serve(&gate, &workers, api, &console_token)?;
     orphans::adopt(&gate);
     tokio::spawn(floor::watch(Arc::clone(&gate)));
+    tokio::spawn(card::watch(Arc::clone(&gate), guard));
     tokio::spawn(grants::expire(Arc::clone(&gate)));
     tokio::spawn(running::end_overdue(Arc::clone(&gate)));
     tokio::spawn(look_around(Arc::clone(&gate)));

@@ -136,6 +136,8 @@ pub struct Bearer {
     pub name: String,
     /// How it is controlled.
     pub kind: BearerKind,
+    /// The serial port of a modem: whose card counts.
+    pub device: Option<String>,
     /// Its rate towards the network.
     pub uplink: Option<BitRate>,
     /// Its rate towards the device.
@@ -307,7 +309,8 @@ fn bearers(raw: &Raw, layers: &Layers) -> Result<Vec<Bearer>, ConfigError> {
             return wrong(format!("there are two bearers `{name}`: give each its own name"));
         }
         let (uplink, downlink) = (bearer.uplink, bearer.downlink);
-        bearers.push(Bearer { name: name.clone(), kind: bearer.kind, uplink, downlink });
+        let device = bearer.device.clone();
+        bearers.push(Bearer { name: name.clone(), kind: bearer.kind, device, uplink, downlink });
     }
     Ok(bearers)
 }

@@ -163,6 +163,9 @@ impl Default for RawQos {
 pub(super) struct RawBearer {
     pub(super) name: String,
     pub(super) kind: BearerKind,
+    /// The serial port of a modem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) uplink: Option<BitRate>,
     #[serde(skip_serializing_if = "Option::is_none")]

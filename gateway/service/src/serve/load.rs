@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::ServeError;
 use crate::apps::{self, Apps};
+use crate::card;
 use crate::clock;
 use crate::config::{Config, ConfigError, Guard, Loaded};
 use crate::floor::{self, Floor};
@@ -42,8 +43,21 @@ fn rules(config: &Config) -> Rules {
 }
 
 /// The trust store: what lies on disk, and what was changed while earlier gates ran.
-pub(super) fn trusted(config: &Config, files: Arc<Files>, stored: &mexe_journal::Loaded) -> Trusted {
-    let sources = Sources { files, rules: rules(config), ..Sources::remembered(stored) };
+pub(super) fn trusted(
+    config: &Config,
+    files: Arc<Files>,
+    guard: &Guard,
+    stored: &mexe_journal::Loaded,
+) -> Trusted {
+    let rules = rules(config);
+    // A modem is asked when everything else is up; its card counts from then on.
+    let dir = config.trust.usim.as_deref().filter(|_| card::modem(config).is_none());
+    let seen = dir.and_then(|dir| card::in_directory(dir, guard, rules));
+    for problem in seen.iter().flat_map(|seen| &seen.problems) {
+        tracing::warn!("{problem}");
+    }
+    let (facts, card_roots) = seen.map_or((None, Vec::new()), |seen| (Some(seen.facts), seen.roots));
+    let sources = Sources { files, rules, card: facts, card_roots, ..Sources::remembered(stored) };
     Trusted::of(sources, clock::wall())
 }
 

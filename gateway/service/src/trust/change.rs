@@ -14,6 +14,7 @@ use mexe_model::{Reason, RootId, WallTime};
 use serde_json::{Value, json};
 
 use super::{InCharge, Sources, Standing, State, Trusted, stored_kind};
+use crate::card::Seen;
 use crate::gate::{Changing, Gate};
 use crate::grants::unavailable;
 use crate::refused::Refused;
@@ -212,6 +213,43 @@ pub async fn remove(gate: &Arc<Gate>, id: &RootId) -> Result<(), Refused> {
     let record = record_of(&found, "root.remove");
     take_up(gate, changing, Trusted::of(sources, clock::wall())).await;
     narrowed(gate, Change::Several(changes), record).await
+}
+
+/// The card that is in the device now; nothing happens when it is as before. Who administers is decided anew, the card's
+/// roots come and go, and their apps with them.
+pub async fn card(gate: &Arc<Gate>, seen: Option<Seen>) {
+    let changing = gate.change().await;
+    let trusted = gate.trusted();
+    let before = &trusted.sources;
+    let (facts, roots) = match &seen {
+        Some(seen) => (Some(seen.facts.clone()), seen.roots.clone()),
+        None => (None, Vec::new()),
+    };
+    if before.card == facts && before.card_roots == roots {
+        return;
+    }
+    let what = match (&before.card, &facts) {
+        (_, None) => "card.remove",
+        (None, Some(_)) => "card.insert",
+        (Some(old), Some(new)) if old.iccid != new.iccid => "card.swap",
+        (Some(_), Some(_)) => "card.change",
+    };
+    for problem in seen.iter().flat_map(|seen| &seen.problems) {
+        tracing::warn!("{problem}");
+    }
+    let sources = Sources { card: facts, card_roots: roots, ..Sources::clone(before) };
+    let next = Trusted::of(sources, clock::wall());
+    let detail = json!({
+        "iccid": next.sources.card.as_ref().map(|card| &card.iccid),
+        "roots": next.sources.card_roots.len(),
+        "administrator": next.administrator.administrator.as_str(),
+        "why": next.administrator.why.as_str(),
+    });
+    let record = Record { detail: Some(detail), ..Record::change(clock::wall(), what) };
+    take_up(gate, changing, next).await;
+    if let Err(error) = gate.journal.record(record).await {
+        tracing::warn!(%error, "a card's coming or going could not be written down");
+    }
 }
 
 /// Takes in a revocation list: whatever it revokes is judged anew at once. Lists of the same issuers that were taken in
