@@ -24,6 +24,8 @@ pub struct Rig {
     packages: Packages,
     variables: Vec<(String, String)>,
     child: Option<Child>,
+    /// A program that the gate is started by, with its arguments.
+    by: Vec<String>,
 }
 
 /// How a rig differs from the usual one.
@@ -91,7 +93,7 @@ impl Builder {
         }
         let text: String =
             sections.iter().map(|(section, lines)| format!("[{section}]\n{lines}\n\n")).collect();
-        let rig = Rig { folder, ports, packages, variables: self.variables, child: None };
+        let rig = Rig { folder, ports, packages, variables: self.variables, child: None, by: Vec::new() };
         packages::write(&rig.config_file(), text.as_bytes());
         fs::create_dir(rig.state_dir()).expect("the folder can be written");
         rig
@@ -139,6 +141,20 @@ impl Rig {
         assert_eq!(ready, Some(true), "the gate did not become ready:\n{}", self.log());
     }
 
+    /// Lets another program start the gate from now on, `faketime` for example; `None` when it is not installed.
+    pub fn with_program(mut self, program: &str, arguments: &[&str]) -> Option<Self> {
+        let found = std::env::split_paths(&std::env::var_os("PATH")?).any(|dir| dir.join(program).is_file());
+        self.by = [program].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
+        found.then_some(self)
+    }
+
+    /// Starts the gate directly again.
+    #[must_use]
+    pub fn without_program(mut self) -> Self {
+        self.by.clear();
+        self
+    }
+
     /// Starts the process and does not wait, for starts that are to fail.
     ///
     /// # Panics
@@ -150,6 +166,11 @@ impl Rig {
             .open(self.log_file())
             .expect("the folder can be written");
         let mut command = self.command();
+        if let Some((program, arguments)) = self.by.split_first() {
+            let gate = std::mem::replace(&mut command, Command::new(program));
+            command.args(arguments).arg(gate.get_program()).args(gate.get_args());
+            command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        }
         command.arg("serve").arg("--config").arg(self.config_file());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);
         self.child = Some(command.spawn().expect("the gate can be started"));

@@ -239,6 +239,18 @@ fn place(gate: &Gate, offered: &Offered, package: &Package<'_>) -> Result<Place,
         return Ok(Place { id: slug, replaced: None, keeps: Keeps::Grants });
     };
     let refused = |refusal: Refusal| Refused::about(refusal.reason, refusal.detail);
+    // Nobody vouches that two unsigned packages of one name are the same app, nor that they are not: the newer takes the
+    // place, and nothing that was granted to the older.
+    let nobodys = |trust: Trust, key: bool| trust == Trust::Untrusted && !key;
+    if nobodys(installed.trust, installed.signer_key.is_some())
+        && package.lineage.domain.is_none()
+        && package.lineage.key.is_none()
+        && offered.update.is_none()
+    {
+        let same = installed.digest == package.digest.to_string();
+        let keeps = if same { Keeps::Grants } else { Keeps::Nothing };
+        return Ok(Place { id: slug, replaced: Some(installed), keeps });
+    }
     let suffix = match decide(gate, &installed, offered, package) {
         Update::Same(keeps) | Update::Rotated(keeps) => {
             return Ok(Place { id: slug, replaced: Some(installed), keeps });

@@ -1,0 +1,342 @@
+//! Packages of every format, from the file to a run: detached signatures over programs, MIDP suites, timestamps, old
+//! algorithms; and the life of an app: updates, new signer keys, downgrades, a clock that was set back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mexe_forge::cms::{Defect, detached, stamped};
+use mexe_forge::jad::JadBuilder;
+use mexe_forge::jar::JarBuilder;
+use mexe_forge::pki::{Authority, Branch, KeyKind, Shape, Signer};
+use mexe_forge::rotation::Statement;
+use mexe_forge::sealed::SealDefect;
+use mexe_forge::timestamp;
+use mexe_model::{SecurityDomain, WallTime};
+use rig::cli::code;
+use rig::{Output, Rig, packages, wait};
+use serde_json::{Value, json};
+
+fn branch(rig: &Rig, domain: SecurityDomain) -> &Branch {
+    rig.packages().demo().pki.branch(domain).unwrap()
+}
+
+fn file(rig: &Rig, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = rig.folder().join(name);
+    packages::write(&path, bytes.as_ref());
+    path
+}
+
+fn cli(rig: &Rig, line: &[&str]) -> Output {
+    rig.cli(["--json"].iter().chain(line))
+}
+
+fn done(rig: &Rig, line: &[&str]) -> Value {
+    cli(rig, line).ended(code::DONE).json
+}
+
+#[track_caller]
+fn refused(output: Output, reason: &str) {
+    let output = output.ended(code::REFUSED);
+    assert_eq!(output.json["reason"], reason, "{}{}", output.stdout, output.stderr);
+}
+
+/// Verified offline and installed, both refused for that reason; extra arguments name what came along.
+#[track_caller]
+fn refused_everywhere(rig: &Rig, package: &Path, with: &[&str], reason: &str) {
+    let (package, roots) = (package.to_str().unwrap(), rig.roots().to_str().unwrap().to_owned());
+    refused(cli(rig, &[&["app", "verify", package, "--roots", &roots], with].concat()), reason);
+    refused(cli(rig, &[&["app", "install", package], with].concat()), reason);
+}
+
+fn earlier(at: WallTime, seconds: u64) -> WallTime {
+    WallTime::from_secs(at.as_secs() - seconds)
+}
+
+#[test]
+fn a_program_with_a_detached_signature_is_an_app_and_runs_as_the_bytes_that_were_signed() {
+    let rig = Rig::start();
+    let signer = &branch(&rig, SecurityDomain::Operator).signer;
+    let script = b"#!/bin/sh\necho \"ran with $1\"\n".to_vec();
+    let program = file(&rig, "tool.sh", &script);
+    let signature = file(&rig, "tool.p7s", detached(signer, &script, true, Defect::None).unwrap());
+    let (path, signature) = (program.to_str().unwrap(), signature.to_str().unwrap());
+    let roots = rig.roots().to_str().unwrap();
+    let verified = done(&rig, &["app", "verify", path, "--signature", signature, "--roots", roots]);
+    assert_eq!((&verified["verdict"], &verified["domain"]), (&json!("verified"), &json!("operator")));
+    let line =
+        ["app", "install", path, "--signature", signature, "--name", "Tool", "--version", "2.1"];
+    let installed = done(&rig, &line);
+    assert_eq!((&installed["id"], &installed["version"]), (&json!("tool"), &json!("2.1")));
+    assert_eq!((&installed["format"], &installed["runtime"]), (&json!("detached"), &json!("native")));
+    let ran = rig.cli(["app", "run", "tool", "an argument"]).ended(code::DONE);
+    assert_eq!(ran.stdout, "ran with an argument\n");
+    // It is the same app after a restart.
+    let mut rig = rig;
+    rig.kill();
+    rig.start_again();
+    assert_eq!(rig.cli(["app", "run", "tool", "again"]).ended(code::DONE).stdout, "ran with again\n");
+
+    let changed = file(&rig, "changed.sh", b"#!/bin/sh\necho changed\n");
+    let signature = rig.folder().join("tool.p7s");
+    refused_everywhere(&rig, &changed, &["--signature", signature.to_str().unwrap()], "signature-wrong");
+    // Without its signature it is no package at all.
+    refused(cli(&rig, &["app", "install", changed.to_str().unwrap()]), "container-malformed");
+    // Removing it takes both files along.
+    done(&rig, &["app", "remove", "tool"]);
+    assert_eq!(fs::read_dir(rig.state_dir().join("packages")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_signature_that_openssl_made_is_taken() {
+    let rig = Rig::start();
+    let signer = &branch(&rig, SecurityDomain::ThirdParty).signer;
+    let program = file(&rig, "tool.sh", b"#!/bin/sh\necho hello\n");
+    let key = file(&rig, "key.pem", signer.key_pem());
+    let chain = signer.chain_pem();
+    let first_end = chain.find("-----END CERTIFICATE-----").unwrap() + 26;
+    let certificate = file(&rig, "signer.pem", &chain[..first_end]);
+    let others = file(&rig, "others.pem", &chain[first_end..]);
+    for format in ["DER", "PEM"] {
+        let signature = rig.folder().join("openssl.p7s");
+        let mut openssl = Command::new("openssl");
+        openssl.args(["cms", "-sign", "-binary", "-outform", format, "-in"]).arg(&program);
+        openssl.arg("-signer").arg(&certificate).arg("-inkey").arg(&key);
+        openssl.arg("-certfile").arg(&others).arg("-out").arg(&signature);
+        Output::of(&mut openssl).ended(0);
+        let (program, signature) = (program.to_str().unwrap(), signature.to_str().unwrap());
+        let installed = done(&rig, &["app", "install", program, "--signature", signature, "--name", "tool"]);
+        assert_eq!((&installed["domain"], &installed["id"]), (&json!("third-party"), &json!("tool")));
+    }
+}
+
+fn suite(name: &str) -> JarBuilder {
+    JarBuilder::new()
+        .attribute("MIDlet-Name", name)
+        .attribute("MIDlet-Version", "1.2.3")
+        .attribute("MIDlet-Vendor", "Example")
+        .entry("com/example/Main.class", "class bytes")
+}
+
+fn descriptor(name: &str, package: &[u8]) -> JadBuilder {
+    JadBuilder::for_package(package)
+        .attribute("MIDlet-Name", name)
+        .attribute("MIDlet-Version", "1.2.3")
+        .attribute("MIDlet-Vendor", "Example")
+}
+
+fn rsa(rig: &Rig) -> Signer {
+    let shape = Shape::at(packages::now()).with_key(KeyKind::Rsa2048);
+    branch(rig, SecurityDomain::ThirdParty).issuer.signer("Suite signer", &shape).unwrap()
+}
+
+#[test]
+fn a_midp_suite_is_vouched_for_by_its_descriptor() {
+    let rig = Rig::start();
+    let signer = rsa(&rig);
+    let package = suite("Chess").unsigned().unwrap();
+    let jar = file(&rig, "chess.jar", &package);
+    let jad = descriptor("Chess", &package).sign(&package, &signer).unwrap();
+    let jad_file = file(&rig, "chess.jad", jad.build());
+    let jad_path = jad_file.to_str().unwrap();
+    let installed = done(&rig, &["app", "install", jar.to_str().unwrap(), "--jad", jad_path]);
+    assert_eq!((&installed["id"], &installed["domain"]), (&json!("chess"), &json!("third-party")));
+    assert_eq!((&installed["format"], &installed["version"]), (&json!("midlet"), &json!("1.2.3")));
+    done(&rig, &["app", "start", "chess"]);
+    let judged = rig.metric("mexegate_verifications_total{format=\"midlet\",result=\"verified\"}");
+    assert!(judged >= 2.0, "at install and at the start: {judged}");
+
+    // The same suite without its descriptor, and with one that signs nothing, is untrusted.
+    let plain = file(&rig, "plain.jad", descriptor("Chess", &package).build());
+    for with in [vec![], vec!["--jad", plain.to_str().unwrap()]] {
+        let line = [&["app", "verify", jar.to_str().unwrap(), "--roots", rig.roots().to_str().unwrap()], &with[..]];
+        assert_eq!(done(&rig, &line.concat())["verdict"], "untrusted");
+    }
+    let broken = file(&rig, "broken.jad", "MIDlet-Name Chess\r\n");
+    refused_everywhere(&rig, &jar, &["--jad", broken.to_str().unwrap()], "descriptor-malformed");
+    let other = descriptor("Draughts", &package).sign(&package, &signer).unwrap();
+    let other = file(&rig, "other.jad", other.build());
+    refused_everywhere(&rig, &jar, &["--jad", other.to_str().unwrap()], "descriptor-mismatch");
+    let tampered = suite("Chess").entry("more", "bytes").unsigned().unwrap();
+    let wrong = descriptor("Chess", &tampered).sign(&package, &signer).unwrap();
+    let wrong = file(&rig, "wrong.jad", wrong.build());
+    let tampered = file(&rig, "tampered.jar", tampered);
+    refused_everywhere(&rig, &tampered, &["--jad", wrong.to_str().unwrap()], "signature-wrong");
+}
+
+#[test]
+fn a_suite_that_needs_what_nobody_knows_is_refused() {
+    let rig = Rig::start();
+    let signer = rsa(&rig);
+    let with = |attribute: &str, value: &str| {
+        let package = suite("Chess").attribute(attribute, value).unsigned().unwrap();
+        let jad = descriptor("Chess", &package).attribute(attribute, value).sign(&package, &signer).unwrap();
+        (file(&rig, "chess.jar", &package), file(&rig, "chess.jad", jad.build()))
+    };
+    let (jar, jad) = with("MIDlet-Permissions", "javax.microedition.io.Connector.http, com.example.fly");
+    refused_everywhere(&rig, &jar, &["--jad", jad.to_str().unwrap()], "permission-unknown");
+    let (jar, jad) = with("MIDlet-Permissions-Opt", "com.example.fly");
+    done(&rig, &["app", "install", jar.to_str().unwrap(), "--jad", jad.to_str().unwrap()]);
+}
+
+#[test]
+fn expiry_is_forgiven_with_a_timestamp_of_the_domains_authority_and_with_no_other() {
+    let at = packages::now();
+    let tsa_root = Authority::root("Stamping root", &Shape::at(earlier(at, 86_400 * 400))).unwrap();
+    let stamping =
+        Shape { code_signing: false, time_stamping: Some(true), ..Shape::at(earlier(at, 86_400 * 400)) };
+    let tsa = tsa_root.signer("Stamping authority", &stamping).unwrap();
+    let mut rig = Rig::builder().prepare();
+    let folder = rig.roots().join("operator/tsa");
+    fs::create_dir(&folder).unwrap();
+    packages::write(&folder.join("tsa.pem"), tsa_root.pem().as_bytes());
+    // The root and the issuer must have been there when the signature was made.
+    let old = Shape::at(earlier(at, 86_400 * 300));
+    let root = Authority::root("Old operator root", &old).unwrap();
+    packages::write(&rig.roots().join("operator/old.pem"), root.pem().as_bytes());
+    let expired = Shape { not_after: earlier(at, 86_400), ..old };
+    let signer = root.signer("Expired", &expired).unwrap();
+    rig.start_again();
+    let script = b"#!/bin/sh\necho stamped\n".to_vec();
+    let program = file(&rig, "tool.sh", &script);
+    let sign = |name: &str, defect| {
+        let stamp = |signature: &[u8]| {
+            vec![timestamp::token(&tsa, signature, earlier(at, 86_400 * 100), defect).unwrap()]
+        };
+        file(&rig, name, stamped(&signer, &script, stamp).unwrap())
+    };
+    let plain = file(&rig, "plain.p7s", detached(&signer, &script, true, Defect::None).unwrap());
+    refused_everywhere(&rig, &program, &["--signature", plain.to_str().unwrap()], "certificate-expired");
+    let wrong = sign("wrong.p7s", timestamp::Defect::ImprintOfOther);
+    refused_everywhere(&rig, &program, &["--signature", wrong.to_str().unwrap()], "timestamp-wrong");
+    let good = sign("good.p7s", timestamp::Defect::None);
+    let (program, good) = (program.to_str().unwrap(), good.to_str().unwrap());
+    let roots = rig.roots().to_str().unwrap();
+    let verified = done(&rig, &["app", "verify", program, "--signature", good, "--roots", roots]);
+    assert_eq!((&verified["verdict"], &verified["domain"]), (&json!("verified"), &json!("operator")));
+    assert!(verified["stamped_at"].is_string(), "{verified}");
+    done(&rig, &["app", "install", program, "--signature", good, "--name", "tool"]);
+    assert_eq!(rig.cli(["app", "run", "tool"]).ended(code::DONE).stdout, "stamped\n");
+}
+
+#[test]
+fn a_new_signers_key_takes_an_app_over_only_with_the_old_ones_statement() {
+    let rig = Rig::start();
+    let domain = SecurityDomain::ThirdParty;
+    let at = packages::now();
+    let signer = |name: &str| branch(&rig, domain).issuer.signer(name, &Shape::at(at)).unwrap();
+    let (old, new, thief) = (signer("Old"), signer("New"), signer("Thief"));
+    let jar = |version: &str| {
+        JarBuilder::new().attribute("MExE-Name", "notes").attribute("MExE-Version", version).entry("a", "b")
+    };
+    let install = |name: &str, bytes: Vec<u8>, more: &[&str]| {
+        let path = file(&rig, name, bytes);
+        cli(&rig, &[&["app", "install", path.to_str().unwrap()], more].concat())
+    };
+    install("1.jar", jar("1.0").sign(&old).unwrap(), &[]).ended(code::DONE);
+    rig.grant("notes", "network.connect", "blanket");
+    // Named as an update, another signer's package is refused by name.
+    refused(install("2.jar", jar("2.0").sign(&thief).unwrap(), &["--update", "notes"]), "signer-changed");
+    // A statement that somebody else signed is worth nothing.
+    let statement = Statement::new(domain, "notes", old.certificate(), thief.certificate(), at).unwrap();
+    let forged = statement.sign(&thief, SealDefect::None).unwrap();
+    refused(install("3.jar", jar("2.0").rotations(&[forged]).sign(&thief).unwrap(), &[]), "rotation-wrong");
+    let statement = Statement::new(domain, "notes", old.certificate(), new.certificate(), earlier(at, 60)).unwrap();
+    let statement = statement.sign(&old, SealDefect::None).unwrap();
+    let rotated = install("4.jar", jar("2.0").rotations(&[statement.clone()]).sign(&new).unwrap(), &[]);
+    let rotated = rotated.ended(code::DONE);
+    assert_eq!((rotated.text("id"), rotated.text("version")), ("notes", "2.0"));
+    assert_eq!(rig.json(["grants", "notes"])["items"].as_array().unwrap().len(), 1, "what was granted stays");
+    // From now on the new key is the app's, and the old one's packages are another app.
+    install("5.jar", jar("2.1").sign(&new).unwrap(), &["--update", "notes"]).ended(code::DONE);
+    refused(install("6.jar", jar("3.0").sign(&old).unwrap(), &["--update", "notes"]), "signer-changed");
+    let other = install("7.jar", jar("3.0").sign(&old).unwrap(), &[]).ended(code::DONE);
+    assert!(other.text("id").starts_with("notes-"), "{}", other.stdout);
+
+    // Going back is refused, and where it is forced it costs the grants.
+    refused(install("8.jar", jar("2.0").sign(&new).unwrap(), &[]), "older-version");
+    let run = rig.run("notes");
+    let back = install("9.jar", jar("2.0").sign(&new).unwrap(), &["--downgrade"]).ended(code::DONE);
+    assert_eq!((back.text("id"), back.text("version")), ("notes", "2.0"));
+    assert!(rig.json(["grants", "notes"])["items"].as_array().unwrap().is_empty());
+    assert_eq!(rig.journal(["--run", &run.run, "--reason", "app-removed"]).len(), 1, "its runs end");
+}
+
+#[test]
+fn old_algorithms_reach_the_third_party_domain_alone_and_never_a_blanket_permission() {
+    let at = packages::now();
+    let rig = Rig::builder().section("trust", "legacy = true").start();
+    let jar = || {
+        let options = mexe_forge::jar::SignOptions { digests: vec!["SHA-1"], ..Default::default() };
+        mexe_forge::demo::native_app("old").options(options)
+    };
+    let operator = jar().sign(&branch(&rig, SecurityDomain::Operator).signer).unwrap();
+    let operator = file(&rig, "operator-old.jar", operator);
+    refused(cli(&rig, &["app", "install", operator.to_str().unwrap()]), "algorithm-weak");
+    let signer = branch(&rig, SecurityDomain::ThirdParty).issuer.signer("Old", &Shape::at(at)).unwrap();
+    let third = file(&rig, "third-old.jar", jar().sign(&signer).unwrap());
+    let installed = done(&rig, &["app", "install", third.to_str().unwrap()]);
+    assert_eq!((&installed["domain"], &installed["legacy"]), (&json!("third-party"), &json!(true)));
+    let origin = rig::Origin::start();
+    rig.grant("old", "network.connect=127.0.0.1", "blanket");
+    let run = rig.run("old");
+    let reply = rig.curl(["--proxy", &run.http, &origin.url("/")]);
+    assert_eq!((reply.status, reply.reason().as_deref()), (403, Some("permission-missing")), "capped at session");
+    rig.grant("old", "network.connect=127.0.0.1", "session");
+    assert_eq!(rig.curl(["--proxy", &run.http, &origin.url("/hello")]).status, 200);
+}
+
+#[test]
+fn a_clock_that_was_set_back_judges_nothing_and_ends_what_was_given_for_a_time() {
+    let mut rig = Rig::start();
+    let app = rig.app("third-party");
+    rig.json(["grant", &app, "network.connect", "--permission", "blanket", "--for", "1h"]);
+    rig.json(["grant", &app, "network.connect=example.org", "--permission", "blanket"]);
+    rig.stop();
+    // The same gate, whose clock stands a month earlier.
+    let rig = rig.with_program("faketime", &["-f", "-30d"]);
+    let Some(mut rig) = rig else {
+        panic!("faketime is not installed: tests/run installs it");
+    };
+    rig.start_again();
+    let package = rig.package("operator");
+    refused(cli(&rig, &["app", "install", package.to_str().unwrap()]), "clock-suspect");
+    refused(cli(&rig, &["app", "start", &app]), "clock-suspect");
+    let left = wait::within(std::time::Duration::from_secs(10), || {
+        let grants = rig.json(["grants", &app]);
+        let grants = grants["items"].as_array().unwrap().clone();
+        (grants.len() == 1).then_some(grants)
+    });
+    assert_eq!(left.expect("the timed permission lapses")[0]["target"], "example.org");
+    rig.stop();
+    let mut rig = rig.without_program();
+    rig.start_again();
+    done(&rig, &["app", "start", &app]);
+}
+
+#[test]
+fn a_package_that_costs_too_much_to_judge_is_refused() {
+    let rig = Rig::start();
+    // Many certificates of one name: the search for a way to a root is given up.
+    let at = packages::now();
+    let root = &branch(&rig, SecurityDomain::Operator).root;
+    let first = root.intermediate("Same", &Shape::at(at)).unwrap();
+    let mut signer = first.signer("Signer", &Shape::at(at)).unwrap();
+    let others: Vec<Authority> = (0..12).map(|_| Authority::root("Same", &Shape::at(at)).unwrap()).collect();
+    signer.chain.truncate(1);
+    for one in &others {
+        for other in &others {
+            if signer.chain.len() < 16 {
+                signer.chain.push(one.cross_signed_by(other, "Same", &Shape::at(at)).unwrap());
+            }
+        }
+    }
+    let package = file(&rig, "costly.jar", mexe_forge::demo::native_app("costly").sign(&signer).unwrap());
+    let output = cli(&rig, &["app", "install", package.to_str().unwrap()]);
+    // Whichever bound is met first: no way is found within it.
+    assert!(
+        output.json["reason"] == "too-costly" || output.json["verdict"] == "untrusted",
+        "{}",
+        output.stdout
+    );
+}
