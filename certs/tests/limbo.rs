@@ -65,7 +65,7 @@ fn judged(case: &Value) -> Result<(), String> {
     }
     let others: Vec<_> = texts(&case["untrusted_intermediates"]).iter().map(|pem| der(pem)).collect();
     let leaf = der(case["peer_certificate"].as_str().unwrap());
-    let purpose: Option<&[u8]> = match case["extended_key_usage"][0].as_str() {
+    let purpose: Option<&'static [u8]> = match case["extended_key_usage"][0].as_str() {
         None => None,
         Some("serverAuth") => Some(&[0x2b, 6, 1, 5, 5, 7, 3, 1]),
         Some("clientAuth") => Some(&[0x2b, 6, 1, 5, 5, 7, 3, 2]),
