@@ -2,6 +2,7 @@
 //! have, which must be critical and which must not. Read by [`crate::certificate`] from a certificate's fields, judged by
 //! [`crate::path`]; the legacy rules do without, because certificates of their time do not keep to it.
 
+use der::asn1::ObjectIdentifier;
 use der::oid::AssociatedOid;
 use x509_cert::TbsCertificate;
 use x509_cert::ext::Extension;
@@ -42,8 +43,8 @@ impl Form {
         subject: &[u8],
     ) -> Result<Self, der::Error> {
         let extensions = tbs.extensions().map(Vec::as_slice).unwrap_or_default();
-        let find = |oid| extensions.iter().find(|extension| extension.extn_id == oid);
-        let critical = |oid| find(oid).map(|extension: &Extension| extension.critical);
+        let find = |oid: ObjectIdentifier| extensions.iter().find(|extension| extension.extn_id == oid);
+        let critical = |oid: ObjectIdentifier| find(oid).map(|extension: &Extension| extension.critical);
         let constraints = tbs.get_extension::<BasicConstraints>()?;
         let is_ca = constraints.as_ref().is_some_and(|(_, constraints)| constraints.ca);
         let signs = tbs.get_extension::<KeyUsage>()?.is_some_and(|(_, usage)| usage.key_cert_sign());

@@ -163,7 +163,7 @@ pub(crate) struct Holds {
 ///
 /// # Errors
 /// The first of: `key-too-small`, `algorithm-weak`, `certificate-expired` or `certificate-not-yet-valid`,
-/// `usage-not-code-signing`, `certificate-malformed`, `restriction-unreadable`, `certificate-revoked`, `revocation-stale`;
+/// `usage-not-code-signing`, `restriction-unreadable`, `certificate-malformed`, `certificate-revoked`, `revocation-stale`;
 /// `too-costly` when the budget is spent.
 pub(crate) fn judge(path: &Path<'_>, terms: &Terms<'_>, budget: &mut Budget) -> Result<Holds, Refusal> {
     let legacy_key = sizes(path, terms.legacy)?;
@@ -171,10 +171,10 @@ pub(crate) fn judge(path: &Path<'_>, terms: &Terms<'_>, budget: &mut Budget) -> 
     let at = validity(path, terms)?;
     usages(path, terms.purpose)?;
     lengths(path)?;
+    let groups = groups(path)?;
     if !terms.legacy {
         forms(path)?;
     }
-    let groups = groups(path)?;
     let (leaf, issuers) = path
         .chain
         .split_first()
@@ -384,6 +384,13 @@ fn revocation<'a>(path: &Path<'_>, terms: &Terms<'a>, budget: &mut Budget) -> Re
         if !known && !spared.contains(&facts.sha256) {
             answer.second.extend(&list.second);
         }
+    }
+    // webpki knows lists by the issuer's name alone, and would hold one's list against another of that name.
+    let namesakes = |one: &Certificate| {
+        path.certificates().skip(1).any(|other| other.subject == one.subject && other.spki != one.spki)
+    };
+    if path.certificates().skip(1).any(namesakes) {
+        answer.second.clear();
     }
     match (stale, terms.store.rules().staleness) {
         (Some(stale), Staleness::Strict) => Err(stale),

@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
-use der::{Decode, Reader, SliceReader, Tag};
+use der::{Decode, Reader, SliceReader, Tag, TagNumber};
 use mexe_model::WallTime;
 use x509_cert::ext::{Extension, Extensions};
 use x509_cert::time::Time;
@@ -316,9 +316,9 @@ fn scope(value: &[u8]) -> ListFault {
             let mut indirect = false;
             while !reader.is_finished() {
                 let field: AnyRef<'_> = reader.decode()?;
-                let header = field.header();
-                indirect |= matches!(header.tag(), Tag::ContextSpecific { number, .. } if number.value() == 4)
-                    && field.value() == [0xff];
+                let indirect_crl =
+                    matches!(field.header().tag(), Tag::ContextSpecific { number: TagNumber(4), .. });
+                indirect |= indirect_crl && field.value() == [0xff];
             }
             Ok::<_, der::Error>(indirect)
         })

@@ -6,6 +6,8 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
     missing_docs,
     reason = "tests"
 )]
@@ -169,11 +171,13 @@ fn what_a_signer_by_openssl_lacks_is_named() {
         ("codeSigning", "1.3.6.1.4.1.55555.1", Reason::UsageNotCodeSigning),
         ("keyUsage=digitalSignature", "keyUsage=keyEncipherment", Reason::UsageNotCodeSigning),
         ("CA:FALSE", "CA:TRUE", Reason::CertificateMalformed),
-        ("authorityKeyIdentifier=keyid", "1.2.3.4=critical,ASN1:NULL", Reason::CertificateMalformed),
+        ("\nauthorityKeyIdentifier=keyid", "", Reason::CertificateMalformed),
     ] {
         assert!(SIGNER.contains(from));
         expect(&Plan { signer: &SIGNER.replace(from, to), ..SOUND }, Some(reason));
     }
+    let critical = format!("{SIGNER}\n1.2.3.4=critical,ASN1:NULL");
+    expect(&Plan { signer: &critical, ..SOUND }, Some(Reason::CertificateMalformed));
     // The same extension, not critical.
     expect(&Plan { signer: &format!("{SIGNER}\n1.2.3.4=ASN1:NULL"), ..SOUND }, None);
 }

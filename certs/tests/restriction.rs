@@ -86,6 +86,7 @@ fn a_restriction_that_cannot_be_read_is_refused_wherever_it_stands() {
         value(b"\x05\x00"),
         value(b"\x30\x04\x02\x02\x00\x06"),
         value(b"\x30\x03\x02\x01\x06\x00"),
+        Shape::at(AT).restricted_to(&[6]).restricted_to(&[6]),
     ] {
         for (root, issuer, signer) in [(&sound, &sound, &bad), (&sound, &bad, &sound), (&bad, &sound, &sound)]
         {

@@ -13,6 +13,13 @@ pub enum Outcome {
     Accepted,
 }
 
+/// The lines of that file beside the tests.
+#[allow(clippy::disallowed_methods, reason = "tests read files")]
+pub fn listed(name: &str) -> String {
+    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name))
+        .unwrap()
+}
+
 pub struct Exceptions {
     listed: BTreeMap<String, Outcome>,
     agreed: usize,
