@@ -105,7 +105,7 @@ pub async fn execute(gate: &Arc<Gate>, app: &AppId, args: Vec<String>) -> Result
         environment: launch::proxy_environment(started.socks.as_deref(), started.http.as_deref()),
         directory: std::env::var_os("HOME").map_or_else(|| "/".into(), Into::into),
     };
-    match launch::start(program) {
+    match launch::start(program).await {
         Ok(child) => {
             if let Some(pid) = child.id() {
                 gate.runs.hold(started.run, pid);
