@@ -8,6 +8,8 @@ mod arrows;
 mod bans;
 #[path = "architecture/breaches.rs"]
 mod breaches;
+#[path = "architecture/deny.rs"]
+mod deny;
 #[path = "architecture/metadata.rs"]
 mod metadata;
 #[path = "architecture/sources.rs"]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use rig::cli::code;
 use rig::program::{self, install, native, with_input};
@@ -150,6 +151,29 @@ fn a_run_ends_with_whoever_started_it() {
     assert!(rig.stop().success());
     wait::until("the program to be killed", || gone(pid));
     assert!(!child.wait().unwrap().success());
+}
+
+/// Gone, or only waiting for whoever inherited it to hear of it.
+fn dead(pid: Pid) -> Option<()> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X'])).then_some(())
+}
+
+#[test]
+fn a_program_does_not_survive_a_gate_that_is_killed() {
+    let mut rig = Rig::start();
+    let app = install(&rig, &native("sleeper", "echo started $$; exec sleep 300"));
+    let (mut child, pid) = start_sleeper(&rig, &app);
+    let (mut second, other) = start_sleeper(&rig, &app);
+    assert!(dead(pid).is_none() && dead(other).is_none());
+    rig.kill();
+    let killed = Instant::now();
+    wait::until("the programs to be killed", || dead(pid).and(dead(other)));
+    assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+    // Whoever waited for them is told that they did not end by themselves.
+    for child in [&mut child, &mut second] {
+        assert!(!child.wait().unwrap().success());
+    }
 }
 
 #[test]

@@ -197,3 +197,27 @@ fn bodies_and_packages_have_their_size() {
     let left = std::fs::read_dir(rig.state_dir().join("packages")).unwrap().count();
     assert_eq!(left, 1, "nothing of it is kept");
 }
+
+#[test]
+fn silent_connections_to_console_and_metrics_take_no_files_and_keep_nobody_out() {
+    let rig = Rig::builder().section("limits", "handshake = \"2s\"").start();
+    let before = rig.fds();
+    let flood: Vec<_> = (0..600)
+        .map(|n| {
+            let address = if n % 2 == 0 { rig.ports().console } else { rig.ports().metrics };
+            let mut silent = TcpStream::connect(address).expect("the kernel's queue takes it");
+            silent.write_all(["", "GET /metrics HT"][n / 2 % 2].as_bytes()).unwrap();
+            silent
+        })
+        .collect();
+    wait::until("some to be let in", || (rig.fds() >= before + 20).then_some(()));
+    assert!(rig.fds() < before + 100, "{} descriptors more: the rest has to wait", rig.fds() - before);
+    // Who scrapes, and the user with the console's token, get through nevertheless.
+    assert_eq!(rig.health("metrics").status, 200);
+    assert_eq!(rig.api([""; 0], "/v1/status").status, 200);
+    drop(flood);
+    // Silence has an end, also when nobody else comes.
+    let mut silent = TcpStream::connect(rig.ports().metrics).unwrap();
+    silent.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+}

@@ -106,10 +106,17 @@ impl KeyFile {
         File::open(path).map(|file| Self { file })
     }
 
-    /// Gives the file its heading, for a new journal.
+    /// Empties the file and gives it its heading, for a new journal; waits until the disk has it.
     pub(crate) fn begin(&self) -> io::Result<()> {
         self.file.set_len(0)?;
-        self.file.write_all_at(MAGIC, 0)
+        self.file.write_all_at(MAGIC, 0)?;
+        rustix::fs::fdatasync(&self.file)?;
+        Ok(())
+    }
+
+    /// Whether a file of so many bytes can hold a key.
+    pub(crate) const fn holds_a_key(size: u64) -> bool {
+        size >= Slot::First.offset() + SEED as u64
     }
 
     /// The key in that place, if a whole one is there.
@@ -134,6 +141,13 @@ impl KeyFile {
         self.file.write_all_at(key.seed.as_slice(), slot.offset())?;
         rustix::fs::fdatasync(&self.file)?;
         Ok(())
+    }
+
+    /// Makes a key and stores it in that place.
+    pub(crate) fn fresh(&self, slot: Slot) -> io::Result<EpochKey> {
+        let key = EpochKey::generate()?;
+        self.store(slot, &key)?;
+        Ok(key)
     }
 
     /// Where the key with that public half lies.

@@ -35,6 +35,7 @@
 //! ```
 
 mod batch;
+mod beginning;
 mod chain;
 pub mod coalesce;
 mod error;

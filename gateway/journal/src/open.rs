@@ -12,11 +12,10 @@ use rusqlite::Connection;
 
 use crate::JournalError;
 use crate::batch::{FLOW_BLOCK, RUN_BLOCK};
-use crate::chain::identity;
 use crate::coalesce::Coalescer;
 use crate::journal::{Options, locate};
 use crate::keeper::{Keeper, KeeperDesk, now};
-use crate::key::{self, EpochKey, KeyFile, Slot};
+use crate::key::{self, KeyFile, Slot};
 use crate::lock::StateLock;
 use crate::seal::{Seal, Sealer};
 use crate::shared::{Life, Shared};
@@ -24,7 +23,7 @@ use crate::state::Loaded;
 use crate::store::{Fault, Store};
 use crate::syncer::{SyncDesk, Syncer};
 use crate::writer::{Clock, Numbers, Writer};
-use crate::{schema, tables, verify};
+use crate::{beginning, schema, tables, verify};
 
 /// See the module.
 pub(crate) fn open(state_dir: &Path, options: Options) -> Result<(Arc<Shared>, Life, Loaded), JournalError> {
@@ -38,7 +37,7 @@ pub(crate) fn open(state_dir: &Path, options: Options) -> Result<(Arc<Shared>, L
     let last_seal = Seal::last(&conn).map_err(in_database("read the seals of"))?;
     let (mut sealer, identity) = match &last_seal {
         Some(seal) => resume(&conn, &path, &key_file, &key_path, seal)?,
-        None => begin(&conn, &path, &key_file, &key_path)?,
+        None => beginning::begin(&conn, &path, &key_file, &key_path)?,
     };
     if let Some(seal) = &last_seal {
         verify::check_tail(&conn, &path, &identity, seal)?;
@@ -61,7 +60,7 @@ pub(crate) fn open(state_dir: &Path, options: Options) -> Result<(Arc<Shared>, L
     let wal = schema::wal_path(&path);
     sync_all(&state_dir, &wal)?;
     if let Some(slot) = used {
-        sealer.renew(fresh(&key_file, slot).map_err(JournalError::io("write the seal key", &key_path))?);
+        sealer.renew(key_file.fresh(slot).map_err(JournalError::io("write the seal key", &key_path))?);
     }
 
     let wal_file = std::fs::File::open(&wal).map_err(JournalError::io("open the write-ahead log", &wal))?;
@@ -128,42 +127,8 @@ fn resume(
         return Err(JournalError::KeyForeign { path: key_path.to_owned(), why });
     };
     let identity = read_identity(conn).map_err(JournalError::database("read the identity of", path))?;
-    let next = fresh(key_file, slot.other()).map_err(in_file("write the seal key"))?;
+    let next = key_file.fresh(slot.other()).map_err(in_file("write the seal key"))?;
     Ok((Sealer::new(current, slot, next, seal.id, seal.seq), identity))
-}
-
-/// A new journal: its first key is its identity.
-fn begin(
-    conn: &Connection,
-    path: &Path,
-    key_file: &KeyFile,
-    key_path: &Path,
-) -> Result<(Sealer, [u8; 32]), JournalError> {
-    let in_database = |what| JournalError::database(what, path);
-    let in_file = |what| JournalError::io(what, key_path);
-    let records: i64 = conn
-        .query_row("SELECT count(*) FROM (SELECT 1 FROM records LIMIT 1)", [], |row| row.get(0))
-        .map_err(in_database("read records from"))?;
-    if records > 0 {
-        let why = "it has records, and no seal over them".to_owned();
-        return Err(JournalError::Damaged { path: path.to_owned(), why });
-    }
-    if key_file.load(Slot::First).map_err(in_file("read the seal key"))?.is_some() {
-        tracing::warn!(path = %key_path.display(), "there is a seal key, and no journal that it belongs to: beginning anew");
-    }
-    let keys =
-        key_file.begin().and_then(|()| Ok((fresh(key_file, Slot::First)?, fresh(key_file, Slot::Second)?)));
-    let (current, next) = keys.map_err(in_file("write the seal key"))?;
-    let identity = identity(current.public());
-    conn.execute("INSERT OR REPLACE INTO identity (id, fingerprint) VALUES (1, ?1)", [identity])
-        .map_err(in_database("write the identity to"))?;
-    Ok((Sealer::new(current, Slot::First, next, 0, 0), identity))
-}
-
-fn fresh(key_file: &KeyFile, slot: Slot) -> io::Result<EpochKey> {
-    let key = EpochKey::generate()?;
-    key_file.store(slot, &key)?;
-    Ok(key)
 }
 
 /// The journal's identity.
@@ -213,7 +178,7 @@ fn first_commit(store: &mut Store, sealer: &mut Sealer, numbers: Numbers) -> Res
 /// Brings what was just made onto the disk, the directory's entries included. The database file itself is left to
 /// SQLite: closing any handle on it would take away the locks that SQLite holds in this process, and then another
 /// program that comes and goes could take the log away.
-fn sync_all(state_dir: &Path, wal: &Path) -> Result<(), JournalError> {
+pub(crate) fn sync_all(state_dir: &Path, wal: &Path) -> Result<(), JournalError> {
     for one in [wal, state_dir] {
         let synced = std::fs::File::open(one).and_then(|file| file.sync_all());
         synced.map_err(JournalError::io("sync to the disk", one))?;

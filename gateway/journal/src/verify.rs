@@ -3,14 +3,16 @@
 //! that writes.
 //!
 //! What this finds: a record that was edited, removed, put in, moved or cut off; a part put back from an older copy; a
-//! tail forged below the last seal; personal fields removed without an erasure; records removed without retention. What
-//! it cannot find: a whole older state directory put back, its key included. That takes a checkpoint kept elsewhere.
+//! tail forged below the last seal; personal fields removed without an erasure; records removed without retention; a
+//! journal that was emptied, by the key that is no longer the first. What it cannot find: a whole older state directory
+//! put back, its key included, or a new one in its place. That takes a checkpoint kept elsewhere.
 
 use std::path::Path;
 
 use rusqlite::Connection;
 use serde::Serialize;
 
+use crate::beginning::{self, Unsealed};
 use crate::chain::{COLUMNS, Hash, Line, Link, genesis, hex, identity, sha256, signed, unsigned};
 use crate::error::{Broken, JournalError, VerifyError};
 use crate::key::{self, KeyFile};
@@ -20,7 +22,7 @@ use crate::seal::Seal;
 use crate::{open, schema};
 
 /// What was found out about a chain that holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     /// How many records are there.
     pub records: u64,
@@ -36,9 +38,10 @@ pub struct VerifyReport {
     /// How many records were first sealed by the start after a gate was killed. More than a second's worth at once would
     /// be strange.
     pub adopted: u64,
-    /// What the journal is known by: the fingerprint of its first public key, lower-case hexadecimal.
+    /// What the journal is known by: the fingerprint of its first public key, lower-case hexadecimal. Empty while a gate
+    /// that is started for the first time, or was killed then, has not made it.
     pub identity: String,
-    /// Whether the seals go back to that first key. After retention took the first seals out they do not, and the
+    /// Whether the seals go back to that first key, or, before the first seal, that key is there. After retention took the first seals out they do not, and the
     /// identity is what the journal says of itself.
     pub identity_proven: bool,
     /// The last record's number.
@@ -54,18 +57,19 @@ pub struct VerifyReport {
 pub fn verify(path: &Path) -> Result<VerifyReport, VerifyError> {
     let path = database(path);
     let conn = schema::open_read_only(&path)?;
-    let found = schema::version(&conn, &path)?;
-    if found != schema::latest() {
-        let why =
-            format!("its schema is {found}; start the gate once to bring it up to {}", schema::latest());
-        return Err(JournalError::Damaged { path, why }.into());
-    }
     let key_path = path.with_file_name(key::FILE);
     let mut tries = 0;
     loop {
         tries += 1;
+        let found = schema::version(&conn, &path)?;
+        if found != schema::latest() && found != 0 {
+            let why =
+                format!("its schema is {found}; start the gate once to bring it up to {}", schema::latest());
+            return Err(JournalError::Damaged { path, why }.into());
+        }
+        let looked = if found == 0 { unsealed(None, &key_path) } else { snapshot(&conn, &key_path) };
         // A gate that runs may have renewed its key between our look at the database and that at the file.
-        match snapshot(&conn, &key_path) {
+        match looked {
             Err(Trouble::Key(_)) if tries < 5 => std::thread::sleep(std::time::Duration::from_millis(50)),
             outcome => return outcome.map_err(|trouble| trouble.told(&path, &key_path)),
         }
@@ -149,9 +153,7 @@ fn broken(seq: u64, what: impl Into<String>) -> Broken {
 /// Walks all records and seals as they stand at one moment.
 fn snapshot(conn: &Connection, key_path: &Path) -> Result<VerifyReport, Trouble> {
     let reading = conn.unchecked_transaction()?;
-    let Some(last_seal) = Seal::last(&reading)? else {
-        return Err(broken(0, "there is no seal").into());
-    };
+    let Some(last_seal) = Seal::last(&reading)? else { return unsealed(Some(&reading), key_path) };
     // First of all, as near as can be to the moment that the database is read at.
     let key = KeyFile::open_read_only(key_path).and_then(|file| file.find(&last_seal.next));
     match key {
@@ -166,18 +168,7 @@ fn snapshot(conn: &Connection, key_path: &Path) -> Result<VerifyReport, Trouble>
         open::read_identity(&reading).map_err(|_| Trouble::from(broken(0, "there is no identity")))?;
     let mut walk = Walk::new(&reading, 0, genesis(&fingerprint))?;
     let mut seals = SealWalk::new(fingerprint);
-    let mut report = VerifyReport {
-        records: 0,
-        seals: 0,
-        erased: 0,
-        pruned: 0,
-        unsealed_tail: 0,
-        adopted: 0,
-        identity: hex(&fingerprint),
-        identity_proven: false,
-        head_seq: 0,
-        head: String::new(),
-    };
+    let mut report = VerifyReport { identity: hex(&fingerprint), ..VerifyReport::default() };
     let mut pending = Vec::new();
     Seal::each(&reading, |seal| {
         seals.step(&seal)?;
@@ -219,6 +210,24 @@ fn snapshot(conn: &Connection, key_path: &Path) -> Result<VerifyReport, Trouble>
     report.head_seq = walk.seq;
     report.head = hex(&walk.before);
     Ok(report)
+}
+
+/// Before the first seal there is nothing to check but that there never was one.
+fn unsealed(conn: Option<&Connection>, key_path: &Path) -> Result<VerifyReport, Trouble> {
+    match beginning::look(conn, key_path)? {
+        Unsealed::NotBegun => Ok(VerifyReport::default()),
+        Unsealed::Begun(identity) => Ok(VerifyReport {
+            identity: hex(&identity),
+            identity_proven: true,
+            head: hex(&genesis(&identity)),
+            ..VerifyReport::default()
+        }),
+        Unsealed::LostItsSeals => Err(broken(0, "there is no seal").into()),
+        Unsealed::OtherKey => Err(Trouble::Key(broken(
+            0,
+            "there is no seal, and it is not the key file of a journal that never had one",
+        ))),
+    }
 }
 
 fn check_sealed(seq: u64, hash: Option<Hash>, head: Hash) -> Result<(), Broken> {

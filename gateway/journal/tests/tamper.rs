@@ -12,7 +12,7 @@
 mod common;
 
 use common::{World, allowed, app, wait};
-use mexe_journal::{Broken, Erasure, Journal, Record, VerifyError};
+use mexe_journal::{Broken, Erasure, Journal, JournalError, Record, VerifyError};
 
 /// Does that to a sound journal of 20 records, and answers what `verify` says of it.
 fn after(sql: &str) -> Broken {
@@ -127,6 +127,34 @@ fn cutting_off_the_end_together_with_its_seals_is_found_by_the_key() {
     world.sql("DELETE FROM seals");
     assert!(broken(&world).what.contains("there is no seal"));
     assert!(Journal::open(world.path(), world.options.clone()).is_err());
+}
+
+#[test]
+fn a_journal_that_was_emptied_is_found_by_the_key() {
+    let tables = ["records", "seals", "gaps", "erasures", "grants", "apps", "roots"];
+    let emptied = tables.map(|table| format!("DELETE FROM {table};")).concat();
+    let with_identity = format!("{emptied} DELETE FROM identity");
+    let dropped = tables.map(|table| format!("DROP TABLE {table};")).concat()
+        + "DROP TABLE counters; DROP TABLE identity; PRAGMA user_version = 0; PRAGMA application_id = 0";
+    for sql in [&emptied, &with_identity, &dropped] {
+        let found = after(sql);
+        assert!(found.what.contains("never had one"), "{sql}: {found}");
+    }
+    // The gate does not go on with the identity of what it was.
+    let world = World::with_records(20);
+    world.sql(&emptied);
+    assert!(matches!(
+        Journal::open(world.path(), world.options.clone()),
+        Err(JournalError::KeyForeign { .. })
+    ));
+    // What is kept beside the records does not stand without a seal either.
+    let world = World::new();
+    let (journal, _) = world.open();
+    let (change, record) = common::install("weather");
+    wait(journal.change(change, record)).unwrap();
+    journal.close();
+    world.sql("DELETE FROM seals; DELETE FROM records");
+    assert!(broken(&world).what.contains("there is no seal"));
 }
 
 #[test]

@@ -12,7 +12,8 @@ use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 
 use crate::gate::Gate;
-use crate::{launch, running};
+use crate::launch;
+use crate::running::{self, ProcessWatch};
 
 /// The name of the protocol in the Upgrade header.
 pub const PROTOCOL: &str = "mexegate-run";
@@ -36,8 +37,21 @@ pub mod frame {
 /// A frame longer than this breaks the protocol.
 const LONGEST: usize = 64 * 1024;
 
-/// Carries frames both ways until the program exits or the caller goes away, then ends the run.
-pub async fn converse(gate: Arc<Gate>, run: RunId, mut child: Child, upgrade: OnUpgrade) {
+/// Carries frames both ways until the program exits or the caller goes away, then ends the run. `caller` is watched beside
+/// the connection: input that the program does not read keeps the end of the connection from being seen.
+pub async fn converse(
+    gate: Arc<Gate>,
+    run: RunId,
+    mut child: Child,
+    upgrade: OnUpgrade,
+    caller: Option<ProcessWatch>,
+) {
+    let gone = async {
+        match &caller {
+            Some(caller) => caller.exited().await,
+            None => std::future::pending().await,
+        }
+    };
     let pid = child.id();
     let group = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
     if let Ok(upgraded) = upgrade.await {
@@ -51,6 +65,7 @@ pub async fn converse(gate: Arc<Gate>, run: RunId, mut child: Child, upgrade: On
         let exit = tokio::select! {
             exit = child.wait() => exit.ok(),
             () = obey(reader, stdin, group) => None,
+            () = gone => None,
             () = gate.run_ended(run) => None,
         };
         if let Some(status) = exit {

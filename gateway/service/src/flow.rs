@@ -91,27 +91,34 @@ async fn settle(
     let place = place?;
     loop {
         let (ticket, addresses) = permitted(gate, asked).await?;
-        let quality = quality(gate, asked);
-        let keys = LeaseKeys {
-            flow: asked.flow,
-            run: asked.run.id,
-            app: asked.run.app.clone(),
-            root: asked.run.root.clone(),
-            grant: Some(ticket.grant),
-            qos_grant: quality.grant,
-        };
-        let lease = gate.leases.open(keys, ticket.epoch, asked.began);
+        let mut quality = quality(gate, asked);
+        let mut lease = register(gate, asked, &ticket, &quality);
         // One performance, one winner: who comes second decides again, without this grant.
         if ticket.single && !gate.policy().spend(ticket.grant) {
             continue;
         }
-        if let Some(grant) = quality.grant.filter(|_| quality.single)
+        // Likewise, but the right to connect was won: only the class is decided again.
+        while let Some(grant) = quality.grant.filter(|_| quality.single)
             && !gate.policy().spend(grant)
         {
-            continue;
+            quality = self::quality(gate, asked);
+            lease = register(gate, asked, &ticket, &quality);
         }
         return Ok(Agreed { place, ticket, addresses, quality, lease });
     }
+}
+
+/// The lease of a flow that is about to be made (S7).
+fn register(gate: &Gate, asked: &Asked, ticket: &Ticket, quality: &Quality) -> Lease {
+    let keys = LeaseKeys {
+        flow: asked.flow,
+        run: asked.run.id,
+        app: asked.run.app.clone(),
+        root: asked.run.root.clone(),
+        grant: Some(ticket.grant),
+        qos_grant: quality.grant,
+    };
+    gate.leases.open(keys, ticket.epoch, asked.began)
 }
 
 /// Decides on the name, only then resolves, decides on every address (S6).
@@ -193,11 +200,22 @@ fn quality(gate: &Gate, asked: &Asked) -> Quality {
 
 async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow, Refused> {
     let Agreed { place, ticket, addresses, quality, mut lease } = agreed;
-    if let Err(error) = write_permit(gate, &asked, &ticket, &quality, &addresses).await {
-        gate.metrics.decided(asked.run.trust, "network", false, Some(Reason::JournalUnavailable));
+    // From here on whoever drops this half-way, because the app has left, closes the books by it.
+    let mut books = Books {
+        gate: Arc::clone(gate),
+        asked,
+        place,
+        profile: Arc::clone(&quality.profile),
+        open: None,
+        closed: false,
+    };
+    if let Err(error) = write_permit(gate, &books.asked, &ticket, &quality, &addresses).await {
+        // What could not be written down was not permitted: there is nothing to close.
+        books.closed = true;
+        gate.metrics.decided(books.asked.run.trust, "network", false, Some(Reason::JournalUnavailable));
         return Err(crate::grants::unavailable(error));
     }
-    gate.metrics.decided(asked.run.trust, "network", true, None);
+    gate.metrics.decided(books.asked.run.trust, "network", true, None);
     let marking = Marking::from(quality.profile.class);
     let connected = tokio::select! {
         biased;
@@ -206,11 +224,9 @@ async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow,
     };
     // A change of the policy while we connected counts (S7): nothing has been sent yet.
     let confirmed = match connected {
-        Ok(stream) => confirm(gate, &asked, &ticket, &addresses, &mut lease).map(|()| stream),
+        Ok(stream) => confirm(gate, &books.asked, &ticket, &addresses, &mut lease).map(|()| stream),
         Err(reason) => Err(reason),
     };
-    let books =
-        Books { gate: Arc::clone(gate), asked, place, profile: Arc::clone(&quality.profile), open: None };
     let upstream = match confirmed {
         Ok(upstream) => upstream,
         Err(reason) => {
@@ -317,6 +333,7 @@ pub struct Books {
     place: Option<Place>,
     profile: Arc<Profile>,
     open: Option<Instant>,
+    closed: bool,
 }
 
 impl Books {
@@ -345,7 +362,7 @@ impl Books {
     }
 
     /// The flow moved its last byte.
-    pub fn close(self, moved: &Moved) {
+    pub fn close(mut self, moved: &Moved) {
         let (result, reason) = match moved.end {
             End::Closed => (FlowResult::Closed, None),
             End::Cut(reason) => (FlowResult::Cut, Some(reason)),
@@ -357,16 +374,21 @@ impl Books {
             let took = clock::now().since(self.gate.last_cut());
             self.gate.metrics.flow_cut_seconds.observe(took.as_secs_f64());
         }
-        self.gate.flows.remove(self.asked.flow);
         self.end(result, reason, moved.bytes_up, moved.bytes_down);
     }
 
     /// It was allowed, but no connection came about.
-    fn failed(self, reason: Reason) {
+    fn failed(mut self, reason: Reason) {
         self.end(FlowResult::Failed, Some(reason), 0, 0);
     }
 
-    fn end(self, result: FlowResult, reason: Option<Reason>, up: u64, down: u64) {
+    fn end(&mut self, result: FlowResult, reason: Option<Reason>, up: u64, down: u64) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        if self.open.is_some() {
+            self.gate.flows.remove(self.asked.flow);
+        }
         let run = &self.asked.run;
         self.gate.metrics.flow_ended(run.trust, self.profile.class, self.asked.ingress, result);
         let now = clock::now();
@@ -386,7 +408,14 @@ impl Books {
             ..Record::flow_end(clock::wall())
         };
         self.gate.journal.note(record);
-        drop(self.place);
+        self.place = None;
+    }
+}
+
+impl Drop for Books {
+    /// The app left before its flow was carried, and whoever held the books was dropped.
+    fn drop(&mut self) {
+        self.end(if self.open.is_some() { FlowResult::Reset } else { FlowResult::Failed }, None, 0, 0);
     }
 }
 

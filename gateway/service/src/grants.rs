@@ -216,9 +216,12 @@ pub async fn expire(gate: Arc<Gate>) {
         if !ended.is_empty() {
             strike(&gate, ended).await;
         }
+        // Also those that went another way: revoked, or with their run or app.
+        let policy = gate.policy();
+        told.retain(|id| policy.grant(*id).is_some());
+        used.retain(|id, _| policy.grant(*id).is_some());
+        drop(policy);
         if !forgotten.is_empty() {
-            told.retain(|id| !forgotten.contains(id));
-            used.retain(|id, _| !forgotten.contains(id));
             gate.change().await.policy(|policy| policy.without_grants(&forgotten));
         }
         tokio::select! {

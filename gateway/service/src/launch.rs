@@ -1,6 +1,8 @@
 //! Measured runs (S1): the gate itself executes the package it verified. The bytes are hashed while they are copied into
 //! a sealed memory file, and what is executed is that file: nobody can change it between the two. The program gets the
-//! proxies in its environment and nothing of the gate's own configuration.
+//! proxies in its environment and nothing of the gate's own configuration, and is killed when the gate is.
+
+mod tether;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -125,11 +127,25 @@ pub fn forget(pid: u32) {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
 }
 
-/// Starts the program in its own process group, standard streams piped.
+/// Starts the program in its own process group, standard streams piped. Whoever takes the child calls [`forget`] when
+/// it has ended.
 ///
 /// # Errors
 /// The runtime cannot be executed.
-pub fn start(program: Program) -> io::Result<Child> {
+pub async fn start(program: Program) -> io::Result<Child> {
+    tether::on_the_lasting_thread(
+        move || fork(program),
+        |child| {
+            if let Some(pid) = child.id() {
+                forget(pid);
+            }
+            // Dropped, it is killed.
+        },
+    )
+    .await
+}
+
+fn fork(program: Program) -> io::Result<Child> {
     // One at a time: two starts at once would each hand the other's package on.
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
     // A descriptor opened for writing cannot be executed (ETXTBSY), so the program gets a second one, for reading.
@@ -139,6 +155,9 @@ pub fn start(program: Program) -> io::Result<Child> {
     let package = format!("/proc/self/fd/{}", read_only.as_raw_fd());
     let mut words = program.command.iter().map(|word| word.replace("{package}", &package));
     let executable = words.next().ok_or(io::ErrorKind::InvalidInput)?;
+    if tether::is_undone_by(&executable) {
+        tracing::warn!(runtime = %executable, "it runs as another user: its programs go on when the gate is killed");
+    }
     let mut command = Command::new(executable);
     command
         .args(words)
@@ -152,6 +171,7 @@ pub fn start(program: Program) -> io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
+    tether::tie(&mut command);
     rustix::io::fcntl_setfd(read_only.as_fd(), FdFlags::empty())?;
     let child = command.spawn();
     rustix::io::fcntl_setfd(read_only.as_fd(), FdFlags::CLOEXEC)?;
@@ -201,7 +221,7 @@ mod tests {
             environment: proxy_environment(None, Some("http://app:secret@127.0.0.1:3128")),
             directory: "/".into(),
         };
-        let output = start(program).unwrap().wait_with_output().await.unwrap();
+        let output = start(program).await.unwrap().wait_with_output().await.unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(text, "hello http://app:secret@127.0.0.1:3128\n0\n", "{:?}", output.stderr);
         assert_eq!(output.status.code(), Some(7));

@@ -105,7 +105,7 @@ pub async fn execute(gate: &Arc<Gate>, app: &AppId, args: Vec<String>) -> Result
         environment: launch::proxy_environment(started.socks.as_deref(), started.http.as_deref()),
         directory: std::env::var_os("HOME").map_or_else(|| "/".into(), Into::into),
     };
-    match launch::start(program) {
+    match launch::start(program).await {
         Ok(child) => {
             if let Some(pid) = child.id() {
                 gate.runs.hold(started.run, pid);
@@ -254,10 +254,14 @@ pub fn shown(run: &Run) -> Value {
 }
 
 /// A process, held by a file descriptor: its number cannot be another's.
-struct ProcessWatch(tokio::io::unix::AsyncFd<rustix::fd::OwnedFd>);
+pub struct ProcessWatch(tokio::io::unix::AsyncFd<rustix::fd::OwnedFd>);
 
 impl ProcessWatch {
-    fn open(pid: u32) -> Result<Self, Refused> {
+    /// Watches the process of that number from now on.
+    ///
+    /// # Errors
+    /// [`Reason::RunEnded`] when there is none.
+    pub fn open(pid: u32) -> Result<Self, Refused> {
         use rustix::process::{Pid, PidfdFlags, pidfd_open};
         let gone =
             |why: String| Refused::about(Reason::RunEnded, format!("process {pid} cannot be watched: {why}"));
@@ -272,7 +276,8 @@ impl ProcessWatch {
         watched.map(Self).map_err(|error| gone(error.to_string()))
     }
 
-    async fn exited(&self) {
+    /// Completes when the process has exited.
+    pub async fn exited(&self) {
         // A pidfd becomes readable when the process exits; an error is taken for the same: fail closed.
         let _ = self.0.readable().await;
     }

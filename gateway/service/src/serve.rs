@@ -266,11 +266,7 @@ impl Listeners {
         if let Some(listener) = self.metrics {
             let listener = TcpListener::from_std(listener).map_err(broken)?;
             let pages = pages::metrics_router(Arc::clone(gate));
-            tokio::spawn(async move {
-                if let Err(error) = axum::serve(listener, pages).await {
-                    tracing::error!(%error, "the metrics listener failed");
-                }
-            });
+            tokio::spawn(control::door::serve(Arc::clone(gate), listener, move |_| pages.clone()));
         }
         Ok(())
     }
@@ -389,10 +385,8 @@ pub fn log_to_stderr() {
 
 /// As [`log_to_stderr`], from another level on where `RUST_LOG` does not say.
 pub fn log_to_stderr_from(level: &str) {
-    use std::io::IsTerminal;
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let colours = std::io::stderr().is_terminal();
     // Fails only when something logs already.
-    let _ = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).try_init();
+    let _ = fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

@@ -9,24 +9,24 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use mexe_model::Reason;
 use mexe_wire::basic;
 use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use zeroize::Zeroizing;
 
+use super::door::{self, Standing};
 use super::problem::Problem;
 use super::role::{Caller, admit};
 use crate::clock;
 use crate::gate::Gate;
 use crate::observe::pages::health_router;
 use crate::peer::{self, Peer};
+use crate::strangers::Strangers;
 
 /// Binds the control socket in the state directory, for the gate's own user alone. A left-over of a gate that died is
 /// replaced; the journal's lock has already made sure that no other gate lives here.
@@ -45,6 +45,7 @@ pub fn bind_control_socket(path: &Path) -> io::Result<UnixListener> {
 
 /// Serves the API on the control socket until the gate stops.
 pub async fn serve_control_socket(gate: Arc<Gate>, listener: UnixListener, api: Router) {
+    let pool = Strangers::new(door::STRANGERS);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -53,28 +54,19 @@ pub async fn serve_control_socket(gate: Arc<Gate>, listener: UnixListener, api: 
         match accepted {
             Ok((stream, _)) => {
                 let caller = caller_at_socket(&gate, &stream);
-                let api = api.clone();
-                gate.spawn(serve_connection(stream, api, caller));
+                // The user is let in at once, however many others stand there.
+                let stranger = match caller {
+                    Caller::User { .. } => None,
+                    _ => pool.admit().await,
+                };
+                let api = api.clone().layer(middleware::from_fn(move |mut request: Request, next: Next| {
+                    request.extensions_mut().insert(caller.clone());
+                    next.run(request)
+                }));
+                gate.spawn(door::carry(Arc::clone(&gate), stream, api, Standing::of(stranger)));
             }
-            Err(error) => {
-                tracing::warn!(%error, "the control socket cannot accept; trying again");
-                tokio::time::sleep(crate::ingress::BACK_OFF).await;
-            }
+            Err(error) => door::wait_after(&error).await,
         }
-    }
-}
-
-async fn serve_connection(stream: UnixStream, api: Router, caller: Caller) {
-    let api = api.layer(middleware::from_fn(move |mut request: Request, next: Next| {
-        request.extensions_mut().insert(caller.clone());
-        next.run(request)
-    }));
-    let service = TowerToHyperService::new(api);
-    let connection = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "control connection ended early");
     }
 }
 
@@ -105,19 +97,20 @@ pub async fn serve_console(
     api: Router,
     token: Arc<Zeroizing<String>>,
 ) {
-    let known = Arc::clone(&gate);
-    let with_caller = api.layer(middleware::from_fn(move |mut request: Request, next: Next| {
-        let caller = caller_by_token(&known, &token, &request);
-        request.extensions_mut().insert(caller);
-        next.run(request)
-    }));
-    let pages =
-        with_caller.merge(health_router(Arc::clone(&gate))).layer(middleware::from_fn(same_host_only));
-    let stopped = Arc::clone(&gate);
-    let serving = axum::serve(listener, pages).with_graceful_shutdown(async move { stopped.stopped().await });
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "the console's listener failed");
-    }
+    let (known, health) = (Arc::clone(&gate), health_router(Arc::clone(&gate)));
+    let pages = move |standing: &Standing| {
+        let (known, token, standing) = (Arc::clone(&known), Arc::clone(&token), standing.clone());
+        let with_caller = api.clone().layer(middleware::from_fn(move |mut request: Request, next: Next| {
+            let caller = caller_by_token(&known, &token, &request);
+            if let Caller::User { .. } = caller {
+                standing.is_known();
+            }
+            request.extensions_mut().insert(caller);
+            next.run(request)
+        }));
+        with_caller.merge(health.clone()).layer(middleware::from_fn(same_host_only))
+    };
+    door::serve(gate, listener, pages).await;
 }
 
 /// A page of another site must not reach the API through a name that resolves to loopback: the Host header has to name
@@ -157,6 +150,20 @@ fn caller_by_token(gate: &Gate, console: &str, request: &Request<Body>) -> Calle
     let token = std::str::from_utf8(credentials.password()).unwrap_or_default();
     let run = gate.runs.authenticate(credentials.user().unwrap_or_default(), token, clock::now());
     run.map_or(Caller::Nobody, Caller::App)
+}
+
+/// Carries a change to its end although its caller hangs up meanwhile: half of it would be on disk, or in memory alone.
+pub async fn to_its_end(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let (told, hears) = tokio::sync::oneshot::channel();
+    gate.spawn(async move {
+        // Nobody may be left to hear it.
+        let _ = told.send(next.run(request).await);
+    });
+    // Nothing is sent when the handler panicked, which was printed then.
+    hears.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// Refuses what the caller's role may not call, before any handler sees it.

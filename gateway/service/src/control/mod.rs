@@ -3,6 +3,7 @@
 
 mod apps;
 mod decisions;
+pub mod door;
 mod extract;
 mod grants;
 mod journal;
@@ -55,6 +56,7 @@ pub fn router(gate: Arc<Gate>) -> Router {
             Problem::new(Reason::NotFound, "this route has no such method; see /v1/openapi.json")
         })
         .layer(DefaultBodyLimit::max(body))
+        .layer(middleware::from_fn_with_state(Arc::clone(&gate), listen::to_its_end))
         .layer(middleware::from_fn(listen::only_admitted))
         .with_state(gate)
 }

@@ -16,8 +16,9 @@ use serde::Deserialize;
 use super::problem::Problem;
 use super::role::Caller;
 use super::{Items, apps, items, read_json};
+use crate::execute;
 use crate::gate::Gate;
-use crate::{execute, running};
+use crate::running::{self, ProcessWatch};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,10 +51,14 @@ pub(super) async fn begin(
             let detail = format!("to execute, ask for the upgrade `{}`", execute::PROTOCOL);
             return Err(Problem::malformed(detail));
         }
+        let watch = match &caller {
+            Caller::User { pid: Some(pid) } => Some(ProcessWatch::open(*pid)?),
+            _ => None,
+        };
         let upgrade = hyper::upgrade::on(&mut request);
         let (started, child) = running::execute(&gate, &app.id, wanted.args).await?;
         let gate_in_task = Arc::clone(&gate);
-        gate.spawn(async move { execute::converse(gate_in_task, started.run, child, upgrade).await });
+        gate.spawn(async move { execute::converse(gate_in_task, started.run, child, upgrade, watch).await });
         let switching = [(header::CONNECTION, "upgrade"), (header::UPGRADE, execute::PROTOCOL)];
         return Ok((StatusCode::SWITCHING_PROTOCOLS, switching).into_response());
     }

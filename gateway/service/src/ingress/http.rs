@@ -2,6 +2,7 @@
 //! names its run and is decided by itself (S9).
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -12,11 +13,13 @@ use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mexe_model::Reason;
+use mexe_wire::forward::Malformed;
 use mexe_wire::{basic, proxy_status};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::client::SharedStream;
+use super::watched::{Doubted, Watched};
 use super::{endpoint, forward, turn_away};
 use crate::clock;
 use crate::flow::{self, Flow};
@@ -42,6 +45,10 @@ pub(super) struct Connection {
     pub cut: CancellationToken,
     /// What the connection is counted as: a stranger, then a place of the run that authenticated first.
     standing: Mutex<Standing>,
+    /// How many requests were answered or begun.
+    requests: AtomicU64,
+    /// From where on the requests cannot be told apart for certain.
+    doubted: Doubted,
 }
 
 enum Standing {
@@ -58,8 +65,11 @@ pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: Stranger) 
         client: Mutex::new(Some(client.clone())),
         cut: CancellationToken::new(),
         standing: Mutex::new(Standing::Stranger(permit)),
+        requests: AtomicU64::new(0),
+        doubted: Doubted::default(),
         gate: Arc::clone(&gate),
     });
+    let watched = Watched::new(client, Arc::clone(&connection.doubted));
     let handled = Arc::clone(&connection);
     let service = service_fn(move |request| {
         let connection = Arc::clone(&handled);
@@ -71,7 +81,7 @@ pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: Stranger) 
             .header_read_timeout(gate.config().limits.handshake)
             .max_buf_size(LARGEST_HEAD)
             .half_close(false)
-            .serve_connection(TokioIo::new(client), service)
+            .serve_connection(TokioIo::new(watched), service)
             .with_upgrades()
     );
     let mut stopping = false;
@@ -105,7 +115,14 @@ pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: Stranger) 
 async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Response<AnswerBody> {
     let is_tunnel = request.method() == Method::CONNECT;
     let door = if is_tunnel { Ingress::HttpConnect } else { Ingress::HttpForward };
-    let run = match who(&connection.gate, request.headers()) {
+    let sound = connection.next_request();
+    let who = who(&connection.gate, request.headers());
+    if let Err(malformed) = sound {
+        let run = who.as_ref().ok().map(|run| &**run);
+        turn_away(&connection.gate, door, run, malformed.reason()).await;
+        return refusal_and_close(malformed.reason(), &malformed.to_string());
+    }
+    let run = match who {
         Ok(run) => run,
         Err(reason) => {
             turn_away(&connection.gate, door, None, reason).await;
@@ -132,6 +149,15 @@ impl Connection {
     fn reset_on_close(&self) {
         if let Some(client) = &*self.client.lock().unwrap_or_else(PoisonError::into_inner) {
             client.reset_on_close();
+        }
+    }
+
+    /// Counts a request; an error when the raw bytes leave a doubt where it begins or ends.
+    fn next_request(&self) -> Result<(), Malformed> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        match self.doubted.get() {
+            Some(doubt) if number >= doubt.request => Err(doubt.why),
+            _ => Ok(()),
         }
     }
 
@@ -206,8 +232,8 @@ async fn carry(flow: Flow, upgrade: OnUpgrade) {
 
 /// The socket under the tunnel, and what hyper had read of it beyond the request: the first bytes of the tunnel.
 fn plain_socket(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<SharedStream>>().ok()?;
-    Some((parts.io.into_inner().try_into_inner().ok()?, parts.read_buf))
+    let parts = upgraded.downcast::<TokioIo<Watched>>().ok()?;
+    Some((parts.io.into_inner().into_inner().try_into_inner().ok()?, parts.read_buf))
 }
 
 /// An answer of the gate itself.

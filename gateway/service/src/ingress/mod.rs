@@ -5,6 +5,7 @@ pub mod client;
 mod forward;
 mod http;
 mod socks;
+mod watched;
 
 use std::io;
 use std::sync::Arc;

@@ -3,17 +3,21 @@
 //! on the wire are hyper's. Called by the service's HTTP ingress, once for each request on a connection.
 //!
 //! hyper 1.12 resolves `Transfer-Encoding` against `Content-Length` before these functions see a head: it drops the
-//! length and frames by chunks, and the rewritten head is framed anew. The checks here hold whatever parser stands in
+//! length and frames by chunks. [`Watch`] reads the raw bytes for that. The checks here hold whatever parser stands in
 //! front.
 
+mod chunks;
 mod hop;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, VIA};
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{Method, StatusCode, Version, request, response};
 use mexe_model::Reason;
+
+pub use watch::{Doubt, Watch};
 
 use crate::{Target, TargetError};
 
@@ -105,6 +109,9 @@ pub enum Malformed {
     /// Not absolute-form.
     #[error("the request names no server: write `GET http://host/path`, or use CONNECT")]
     AbsoluteForm,
+    /// The chunks of the request before break their grammar.
+    #[error("the chunks of the request before this one are malformed")]
+    Chunks,
     /// A tunnel with a body.
     #[error("a CONNECT request has no body: leave Content-Length and Transfer-Encoding out")]
     ConnectBody,
@@ -120,6 +127,9 @@ pub enum Malformed {
     /// Both ways of framing at once.
     #[error("both Content-Length and Transfer-Encoding: send one of them")]
     Framing,
+    /// A line of the head is no header line.
+    #[error("a header line is folded, begins with a blank, or has no colon")]
+    Head,
     /// The Host header contradicts the request target.
     #[error("the Host header and the request target differ")]
     HostDiffers,
