@@ -46,8 +46,6 @@ pub async fn serve(gate: Arc<Gate>, listener: TcpListener, door: Door) {
                     () = gate.stopped() => return,
                 };
                 let Some(permit) = permit else { return };
-                // Small writes are answers that somebody waits for.
-                let _ = stream.set_nodelay(true);
                 let shared = Arc::clone(&gate);
                 match door {
                     Door::Http => gate.spawn(http::serve(shared, stream, permit)),
