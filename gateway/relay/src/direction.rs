@@ -15,6 +15,7 @@ use crate::clock;
 use crate::copy::{BUFFER, Held};
 use crate::lease::Lease;
 use crate::pipe::{Pipe, PipePool};
+use crate::queue::{Delivery, delivery};
 use crate::relay::Strategy;
 use crate::splice;
 
@@ -36,6 +37,8 @@ pub(crate) struct Direction {
     /// Bytes that were written.
     pub(crate) moved: u64,
     stage: Stage,
+    /// The receiver was told that nothing more comes.
+    told: bool,
     mover: Mover,
 }
 
@@ -61,7 +64,7 @@ enum Mover {
 pub(crate) enum Turn {
     /// The lease has been taken back.
     Cut,
-    /// The direction has ended: the sender finished, all is written, and the receiver was told.
+    /// The direction has ended: the sender finished, and all is written.
     Ended,
     /// The turn is over, and there is more to do at once.
     More,
@@ -81,6 +84,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) lease: &'a Lease,
     /// Where the lease counts what this direction writes.
     pub(crate) count: fn(&Lease, u64),
+    /// The other direction has ended.
+    pub(crate) last: bool,
 }
 
 impl Direction {
@@ -91,7 +96,7 @@ impl Direction {
             Strategy::Splice => Mover::SpliceOnly,
         };
         let held = Held::early(early);
-        Self { held, pipe: None, meter, wait: None, moved: 0, stage: Stage::Open, mover }
+        Self { held, pipe: None, meter, wait: None, moved: 0, stage: Stage::Open, told: false, mover }
     }
 
     /// Moves what can be moved now.
@@ -112,8 +117,10 @@ impl Direction {
                 }
             } else if self.stage == Stage::Ending {
                 self.stage = Stage::Ended;
-                // Fails only when the connection is gone; then the other direction finds out why.
-                let _ = SockRef::from(&*sight.to).shutdown(Shutdown::Write);
+                // The end of the second direction is the end of the flow, and the close will tell the receiver.
+                if !sight.last {
+                    self.tell(sight.to);
+                }
                 return Turn::Ended;
             } else if left == 0 {
                 return Turn::More;
@@ -125,6 +132,23 @@ impl Direction {
                     Poll::Ready(Err(_)) => return Turn::ReadFailed,
                 }
             }
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stage == Stage::Ended
+    }
+
+    /// How far the bytes have come that this direction wrote to `to`.
+    pub(crate) fn delivery(&self, to: &TcpStream) -> Delivery {
+        delivery(to, self.told)
+    }
+
+    /// Tells the receiver, once, that nothing more comes.
+    pub(crate) fn tell(&mut self, to: &TcpStream) {
+        if !std::mem::replace(&mut self.told, true) {
+            // Fails only when the connection is gone; then the other direction finds out why.
+            let _ = SockRef::from(to).shutdown(Shutdown::Write);
         }
     }
 

@@ -16,7 +16,7 @@ pub fn cut(stream: TcpStream) {
     drop(stream);
 }
 
-/// How far the bytes of a socket whose write side is shut down have come.
+/// How far the bytes of a socket have come to which nothing more will be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// The peer's kernel has all of them.
@@ -27,9 +27,10 @@ pub(crate) enum Delivery {
     Pending,
 }
 
-pub(crate) fn delivery(stream: &TcpStream) -> Delivery {
+/// `told`: whether its write side is shut down.
+pub(crate) fn delivery(stream: &TcpStream, told: bool) -> Delivery {
     // The shut-down itself counts as one byte until the peer acknowledges it: no need to wait for that.
-    if unacknowledged(stream) <= 1 {
+    if unacknowledged(stream) <= i32::from(told) {
         Delivery::Done
     } else if stream.peer_addr().is_err() {
         Delivery::Lost

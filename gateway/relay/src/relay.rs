@@ -18,7 +18,7 @@ use crate::clock;
 use crate::direction::{Direction, Sight, Turn};
 use crate::lease::Lease;
 use crate::pipe::PipePool;
-use crate::queue::{Delivery, delivery};
+use crate::queue::Delivery;
 
 pub use crate::queue::cut;
 
@@ -180,9 +180,12 @@ impl Relay<'_> {
         let Pair { client, upstream } = self.pair.as_mut()?;
         let (lease, pipes) = (&*self.lease, &self.pipes);
         let before = self.up.moved.wrapping_add(self.down.moved);
-        let mut upwards = Sight { from: client, to: upstream, pipes, lease, count: Lease::count_up };
+        let last = self.down.has_ended();
+        let mut upwards = Sight { from: client, to: upstream, pipes, lease, count: Lease::count_up, last };
         let up = self.up.turn(&mut upwards, cx);
-        let mut downwards = Sight { from: upstream, to: client, pipes, lease, count: Lease::count_down };
+        let last = up == Turn::Ended;
+        let mut downwards =
+            Sight { from: upstream, to: client, pipes, lease, count: Lease::count_down, last };
         let down = self.down.turn(&mut downwards, cx);
         if self.up.moved.wrapping_add(self.down.moved) != before {
             self.active = clock::now();
@@ -204,13 +207,15 @@ impl Relay<'_> {
     /// Both sides have finished. The flow ends when the peers have all of it: until then it can still be cut.
     fn delivered(&mut self) -> Option<End> {
         let Pair { client, upstream } = self.pair.as_ref()?;
-        match (delivery(client), delivery(upstream)) {
+        match (self.down.delivery(client), self.up.delivery(upstream)) {
             (Delivery::Done, Delivery::Done) => Some(End::Closed),
             (Delivery::Lost, _) => Some(End::Reset(Side::Client)),
             (_, Delivery::Lost) => Some(End::Reset(Side::Upstream)),
             _ => {
                 const FIRST: Duration = Duration::from_millis(1);
                 const LAST: Duration = Duration::from_millis(64);
+                self.down.tell(client);
+                self.up.tell(upstream);
                 self.delivering = Some(self.delivering.map_or(FIRST, |last| (last * 2).min(LAST)));
                 None
             }

@@ -30,6 +30,8 @@ pub struct Asked {
     pub run: Arc<Run>,
     /// Where to.
     pub endpoint: Endpoint,
+    /// The same as text, which is written down more than once.
+    target: Arc<str>,
     /// By which door.
     pub ingress: Ingress,
     began: Instant,
@@ -60,8 +62,9 @@ pub async fn open(
     ingress: Ingress,
     place: Result<Option<Place>, Reason>,
 ) -> Result<Flow, Refused> {
-    let asked =
-        Asked { flow: gate.next_flow(), run: Arc::clone(run), endpoint, ingress, began: clock::now() };
+    let target = endpoint.to_string().into();
+    let (flow, run, began) = (gate.next_flow(), Arc::clone(run), clock::now());
+    let asked = Asked { flow, run, endpoint, target, ingress, began };
     match settle(gate, &asked, place).await {
         Ok(agreed) => connect(gate, asked, agreed).await,
         Err(no) => {
@@ -347,7 +350,7 @@ impl Books {
             run: run.id,
             app: run.app.clone(),
             trust: run.trust,
-            target: self.asked.endpoint.to_string().into(),
+            target: Arc::clone(&self.asked.target),
             address,
             class,
             ingress: self.asked.ingress,
@@ -404,7 +407,7 @@ impl Books {
             duration_ms: Some(u64::try_from(lived.as_millis()).unwrap_or(u64::MAX)),
             app: Some(run.app.clone()),
             run: Some(run.id),
-            target: Some(self.asked.endpoint.to_string()),
+            target: Some(self.asked.target.to_string()),
             ..Record::flow_end(clock::wall())
         };
         self.gate.journal.note(record);
@@ -436,7 +439,7 @@ fn record_of(gate: &Gate, asked: &Asked) -> Record {
         ingress: Some(asked.ingress.as_str().into()),
         app: Some(asked.run.app.clone()),
         run: Some(asked.run.id),
-        target: Some(asked.endpoint.to_string()),
+        target: Some(asked.target.to_string()),
         ..Record::decision(clock::wall())
     }
 }

@@ -287,6 +287,8 @@ fn bind(
         // program of the same user could take a share of the apps' connections, credentials and all.)
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Small writes are answers that somebody waits for. Whatever is accepted inherits it.
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
@@ -389,4 +391,17 @@ pub fn log_to_stderr_from(level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     // Fails only when something logs already.
     let _ = fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_listener_accepts_sends_small_writes_at_once() {
+        let listener = bind(Some(SocketAddr::from(([127, 0, 0, 1], 0))), "test").unwrap().unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+    }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use mexe_model::{DomainName, Reason};
 use mexe_qos::Marking;
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -120,8 +121,20 @@ async fn attempt(address: SocketAddr, marking: Marking) -> io::Result<Connected>
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     mark(SockRef::from(&socket), address, marking)?;
-    let stream = TcpSocket::from_std_stream(socket.into()).connect(address).await?;
-    stream.set_nodelay(true)?;
+    socket.set_tcp_nodelay(true)?;
+    let stands = match socket.connect(&address.into()) {
+        Ok(()) => true,
+        // On this host the connection stands already: nothing to wait for, and no timer to set.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => socket.peer_addr().is_ok(),
+        Err(error) => return Err(error),
+    };
+    let stream = TcpStream::from_std(socket.into())?;
+    if !stands {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+    }
     // A socket connected to itself (source port = destination port on this host) talks to nobody.
     let local = stream.local_addr()?;
     if local == address {
@@ -161,7 +174,6 @@ fn interleave(candidates: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 fn reason_of(error: &io::Error) -> Reason {
-    use rustix::io::Errno;
     // No descriptor left for it: that is about the gate and not about the destination.
     if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
         return Reason::LimitConnections;
@@ -210,10 +222,49 @@ mod tests {
         assert_eq!(connected.local, connected.stream.local_addr().unwrap());
         let socket = SockRef::from(&connected.stream);
         assert_eq!(socket.tos_v4().unwrap(), 46 << 2);
+        assert!(socket.tcp_nodelay().unwrap());
         let refused = connect(&[dead], marking, Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(refused, Reason::UpstreamRefused);
         let refused = connect(&[dead, dead], marking, Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(refused, Reason::UpstreamRefused);
+    }
+
+    /// A listener whose queue is full, and what fills it: the next connection stays half open until somebody accepts.
+    fn full() -> (std::net::TcpListener, Vec<Socket>) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let fill = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None).unwrap();
+            let _ = socket.connect(&address);
+            let queued = socket.peer_addr().is_ok();
+            (socket, queued)
+        };
+        let (mut filling, mut queued) = (Vec::new(), true);
+        while queued {
+            let (socket, is_queued) = fill();
+            filling.push(socket);
+            queued = is_queued;
+        }
+        (listener.into(), filling)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_stand_at_once_is_waited_for() {
+        let (listener, filling) = full();
+        let address = listener.local_addr().unwrap();
+        let marking = Marking { dscp: 0, priority: 0 };
+        let late = connect(&[address], marking, Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(late, Reason::UpstreamTimeout);
+        let accepting = tokio::task::spawn_blocking(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            filling.iter().for_each(|_| drop(listener.accept()));
+            listener
+        });
+        let connected = connect(&[address], marking, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(connected.stream.peer_addr().unwrap(), address);
+        drop((accepting.await, connected));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ mod http;
 mod socks;
 mod watched;
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +48,7 @@ pub async fn serve(gate: Arc<Gate>, listener: TcpListener, door: Door) {
                     () = gate.stopped() => return,
                 };
                 let Some(permit) = permit else { return };
-                // Small writes are answers that somebody waits for.
-                let _ = stream.set_nodelay(true);
+                keep_a_timer_ahead();
                 let shared = Arc::clone(&gate);
                 match door {
                     Door::Http => gate.spawn(http::serve(shared, stream, permit)),
@@ -61,6 +61,20 @@ pub async fn serve(gate: Arc<Gate>, listener: TcpListener, door: Door) {
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
+    }
+}
+
+/// A timer that is to fire before all others of its thread costs two system calls, to wake the thread that sets it. A
+/// handshake's usually would be; behind this one, which fires within a second of a connection, it is not.
+fn keep_a_timer_ahead() {
+    thread_local! {
+        static IS_SET: Cell<bool> = const { Cell::new(false) };
+    }
+    if !IS_SET.replace(true) {
+        tokio::spawn(async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            IS_SET.set(false);
+        });
     }
 }
 
