@@ -23,6 +23,10 @@ mod descriptor;
 
 use descriptor::Descriptor;
 
+type Sha256 = [u8; 32];
+/// What is known of a suite, with whether the signers are the descriptor's ways to a root.
+type Suite = Result<(Whole, bool), Refusal>;
+
 /// Checks that the JAR and its descriptor are sound and belong together. Gives the JAR's SHA-256, and within what is known of
 /// it, with whether the signers are the descriptor's ways to a root; otherwise they are those of the JAR itself.
 ///
@@ -34,7 +38,7 @@ pub(crate) fn check<R: Read + Seek>(
     size: u64,
     descriptor: &[u8],
     limits: &Limits,
-) -> Result<([u8; 32], Result<(Whole, bool), Refusal>), Refusal> {
+) -> Result<(Sha256, Suite), Refusal> {
     let [of_strong, of_old] = stream::digests(reader, size, limits, [Digest::Sha256, Digest::Sha1])?;
     let checked = Descriptor::parse(descriptor, limits).and_then(|descriptor| {
         fits(&descriptor, size)?;

@@ -43,8 +43,11 @@ pub(crate) fn of(facts: &PackageFacts) -> Result<Vec<RequestedAction>, Refusal> 
     Ok(requested.into_iter().map(|(action, optional)| RequestedAction { action, optional }).collect())
 }
 
+/// How an attribute names actions.
+type Names = fn(&str) -> Option<Action>;
+
 /// Attribute, whether its names are optional, and what they are names of.
-const ATTRIBUTES: [(&str, bool, fn(&str) -> Option<Action>); 4] = [
+const ATTRIBUTES: [(&str, bool, Names); 4] = [
     ("MExE-Permissions", false, own),
     ("MExE-Permissions-Opt", true, own),
     ("MIDlet-Permissions", false, midp),

@@ -255,3 +255,38 @@ fn openssl_agrees_on_who_is_revoked() {
         assert_eq!(openssl_accepts(&lab, &lists, at), reason.is_none(), "{root:?} {issuer:?}");
     }
 }
+
+#[test]
+fn lists_that_do_not_say_all_that_was_revoked_are_refused_by_name() {
+    let lab = Lab::new(&SOUND);
+    for (number, extensions, how, code) in [
+        ("crlnumber=root.number\n", "2.5.29.27=critical,ASN1:INTEGER:1", "", "list-delta"),
+        (
+            "crlnumber=root.number\n",
+            "issuingDistributionPoint=critical,@scope\n[scope]\nindirectCRL=TRUE",
+            "",
+            "list-indirect",
+        ),
+        (
+            "crlnumber=root.number\n",
+            "issuingDistributionPoint=critical,@scope\n[scope]\nonlyCA=TRUE",
+            "",
+            "list-partial",
+        ),
+        ("crlnumber=root.number\n", "1.2.3.4=critical,ASN1:NULL", "", "list-unknown-extension"),
+        ("", "authorityKeyIdentifier=keyid", "", "list-without-number"),
+        ("crlnumber=root.number\n", "authorityKeyIdentifier=keyid", "-md sha1", "list-algorithm-weak"),
+    ] {
+        let config = format!(
+            "[ca]\ndefault_ca=it\n[it]\ndatabase=root.index\n{number}default_md=sha256\n[more]\n{extensions}\n"
+        );
+        lab.write("more.cnf", config.as_bytes());
+        lab.run(&format!(
+            "ca -gencrl -config more.cnf -crlexts more -keyfile root.key -cert root.pem -crldays 30 {how} -out more.crl"
+        ));
+        let mut builder = TrustStore::builder();
+        let added = builder.add_list("more.crl", &lab.read("more.crl"));
+        let [Err(problem)] = added.as_slice() else { panic!("{code}: {added:?}") };
+        assert_eq!(problem.code(), code, "{problem}");
+    }
+}

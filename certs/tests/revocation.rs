@@ -58,8 +58,8 @@ fn without_lists_nothing_is_covered_and_with_all_of_them_all_is_checked() {
     let (of_root, of_issuer) =
         (world.root.list(&ListShape::at(AT)).unwrap(), world.issuer.list(&ListShape::at(AT)).unwrap());
     assert_eq!(voucher(judged(&world, &[])).revocation, Revocation::NotCovered);
-    assert_eq!(voucher(judged(&world, &[of_root.clone()])).revocation, Revocation::NotCovered);
-    assert_eq!(voucher(judged(&world, &[of_issuer.clone()])).revocation, Revocation::NotCovered);
+    assert_eq!(voucher(judged(&world, std::slice::from_ref(&of_root))).revocation, Revocation::NotCovered);
+    assert_eq!(voucher(judged(&world, std::slice::from_ref(&of_issuer))).revocation, Revocation::NotCovered);
     assert_eq!(voucher(judged(&world, &[of_root, of_issuer])).revocation, Revocation::Checked);
 }
 
@@ -158,7 +158,7 @@ fn a_list_from_the_future_is_as_if_it_were_not_there() {
     let now = ListShape::at(AT).revoking(world.signer.certificate(), earlier(60)).unwrap();
     let future = ListShape { number: 9, this_update: later(1), ..ListShape::at(AT) };
     let future = world.issuer.list(&future).unwrap();
-    assert_eq!(voucher(judged(&world, &[future.clone()])).revocation, Revocation::NotCovered);
+    assert_eq!(voucher(judged(&world, std::slice::from_ref(&future))).revocation, Revocation::NotCovered);
     let lists = [world.issuer.list(&now).unwrap(), future];
     assert_eq!(judged(&world, &lists).reason(), Some(Reason::CertificateRevoked));
     assert_eq!(judged_by(&world, Rules::default(), &lists, later(1)).reason(), None);
@@ -172,7 +172,7 @@ fn a_list_by_another_authority_of_the_same_name_is_nothing() {
         .revoking(world.signer.certificate(), earlier(60))
         .unwrap();
     let taking = impostor.list(&taking).unwrap();
-    assert_eq!(voucher(judged(&world, &[taking.clone()])).revocation, Revocation::NotCovered);
+    assert_eq!(voucher(judged(&world, std::slice::from_ref(&taking))).revocation, Revocation::NotCovered);
     // Nor does it hide the right one, though its number is higher.
     let right = ListShape::at(AT).revoking(world.signer.certificate(), earlier(60)).unwrap();
     let hiding = impostor.list(&ListShape { number: 99, ..ListShape::at(AT) }).unwrap();

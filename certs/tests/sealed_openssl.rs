@@ -12,7 +12,6 @@
     reason = "tests that run outside tools"
 )]
 
-#[allow(dead_code, reason = "another part of it is used elsewhere")]
 #[path = "support/java.rs"]
 mod java;
 mod support;

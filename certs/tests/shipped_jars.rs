@@ -6,6 +6,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
     missing_docs,
     reason = "tests that run outside tools"
 )]

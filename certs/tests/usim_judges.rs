@@ -6,6 +6,9 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::string_slice,
     missing_docs,
     reason = "tests"
 )]

@@ -64,8 +64,7 @@ fn a_program_with_a_detached_signature_is_an_app_and_runs_as_the_bytes_that_were
     let roots = rig.roots().to_str().unwrap();
     let verified = done(&rig, &["app", "verify", path, "--signature", signature, "--roots", roots]);
     assert_eq!((&verified["verdict"], &verified["domain"]), (&json!("verified"), &json!("operator")));
-    let line =
-        ["app", "install", path, "--signature", signature, "--name", "Tool", "--version", "2.1"];
+    let line = ["app", "install", path, "--signature", signature, "--name", "Tool", "--version", "2.1"];
     let installed = done(&rig, &line);
     assert_eq!((&installed["id"], &installed["version"]), (&json!("tool"), &json!("2.1")));
     assert_eq!((&installed["format"], &installed["runtime"]), (&json!("detached"), &json!("native")));
@@ -149,7 +148,8 @@ fn a_midp_suite_is_vouched_for_by_its_descriptor() {
     // The same suite without its descriptor, and with one that signs nothing, is untrusted.
     let plain = file(&rig, "plain.jad", descriptor("Chess", &package).build());
     for with in [vec![], vec!["--jad", plain.to_str().unwrap()]] {
-        let line = [&["app", "verify", jar.to_str().unwrap(), "--roots", rig.roots().to_str().unwrap()], &with[..]];
+        let line =
+            [&["app", "verify", jar.to_str().unwrap(), "--roots", rig.roots().to_str().unwrap()], &with[..]];
         assert_eq!(done(&rig, &line.concat())["verdict"], "untrusted");
     }
     let broken = file(&rig, "broken.jad", "MIDlet-Name Chess\r\n");
@@ -241,9 +241,11 @@ fn a_new_signers_key_takes_an_app_over_only_with_the_old_ones_statement() {
     let statement = Statement::new(domain, "notes", old.certificate(), thief.certificate(), at).unwrap();
     let forged = statement.sign(&thief, SealDefect::None).unwrap();
     refused(install("3.jar", jar("2.0").rotations(&[forged]).sign(&thief).unwrap(), &[]), "rotation-wrong");
-    let statement = Statement::new(domain, "notes", old.certificate(), new.certificate(), earlier(at, 60)).unwrap();
+    let statement =
+        Statement::new(domain, "notes", old.certificate(), new.certificate(), earlier(at, 60)).unwrap();
     let statement = statement.sign(&old, SealDefect::None).unwrap();
-    let rotated = install("4.jar", jar("2.0").rotations(&[statement.clone()]).sign(&new).unwrap(), &[]);
+    let rotated =
+        install("4.jar", jar("2.0").rotations(std::slice::from_ref(&statement)).sign(&new).unwrap(), &[]);
     let rotated = rotated.ended(code::DONE);
     assert_eq!((rotated.text("id"), rotated.text("version")), ("notes", "2.0"));
     assert_eq!(rig.json(["grants", "notes"])["items"].as_array().unwrap().len(), 1, "what was granted stays");
@@ -281,7 +283,11 @@ fn old_algorithms_reach_the_third_party_domain_alone_and_never_a_blanket_permiss
     rig.grant("old", "network.connect=127.0.0.1", "blanket");
     let run = rig.run("old");
     let reply = rig.curl(["--proxy", &run.http, &origin.url("/")]);
-    assert_eq!((reply.status, reply.reason().as_deref()), (403, Some("permission-missing")), "capped at session");
+    assert_eq!(
+        (reply.status, reply.reason().as_deref()),
+        (403, Some("permission-missing")),
+        "capped at session"
+    );
     rig.grant("old", "network.connect=127.0.0.1", "session");
     assert_eq!(rig.curl(["--proxy", &run.http, &origin.url("/hello")]).status, 200);
 }

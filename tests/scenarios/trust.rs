@@ -267,7 +267,10 @@ fn an_administrator_decides_by_messages_which_third_party_roots_count() {
         (first.sign(&administrator.signer).unwrap(), "ccm-replayed"),
         (next(4).sign(&administrator.signer).unwrap(), "ccm-older"),
         (next(6).sign(&stranger.signer).unwrap(), "ccm-wrong-signer"),
-        (next(6).sign_with(&administrator.signer, SealDefect::SignatureChanged).unwrap(), "ccm-signature-wrong"),
+        (
+            next(6).sign_with(&administrator.signer, SealDefect::SignatureChanged).unwrap(),
+            "ccm-signature-wrong",
+        ),
         (administrator.message("another", 6).sign(&administrator.signer).unwrap(), "ccm-wrong-target"),
         (
             Message { target: MessageTarget::Operator("00101".to_owned()), ..next(6) }
@@ -289,10 +292,7 @@ fn an_administrator_decides_by_messages_which_third_party_roots_count() {
             Message { next_update: earlier(at, 60), ..next(6) }.sign(&administrator.signer).unwrap(),
             "ccm-stale",
         ),
-        (
-            next(6).enable(&[&certificate], Some([7; 32])).sign(&administrator.signer).unwrap(),
-            "ccm-gap",
-        ),
+        (next(6).enable(&[&certificate], Some([7; 32])).sign(&administrator.signer).unwrap(), "ccm-gap"),
         (next(6).sign(&administrator.signer).unwrap()[..200].to_vec(), "ccm-malformed"),
         (vec![b'x'; 2 << 20], "ccm-malformed"),
     ];
@@ -315,7 +315,11 @@ fn an_administrator_decides_by_messages_which_third_party_roots_count() {
     assert_eq!(state_of(&rig, &root), "disabled");
     let again = next(7).replace_all(&[&certificate]);
     administrator.send(&rig, &again).ended(code::DONE);
-    assert_eq!(state_of(&rig, &root), "disabled", "mix and match: enabling a certificate does not enable its key");
+    assert_eq!(
+        state_of(&rig, &root),
+        "disabled",
+        "mix and match: enabling a certificate does not enable its key"
+    );
     assert_eq!(app_state(&rig, &app), (json!("suspended"), json!("root-disabled")));
 
     // The key hands over to another, and speaks no more.
@@ -595,7 +599,8 @@ fn a_certificate_limits_its_apps_to_action_groups_and_nothing_overrides_it() {
     let explained = cli(&rig, &["explain", &app, "network.connect=127.0.0.1:80"]);
     assert_eq!(explained.json["reason"], "restricted-by-certificate", "{}", explained.stdout);
     // What cannot be read limits everything.
-    let shape = Shape { more: vec![(vec![2, 25, 230_570_099, 1], false, vec![0x30, 3, 2, 1, 99])], ..Shape::at(at) };
+    let shape =
+        Shape { more: vec![(vec![2, 25, 230_570_099, 1], false, vec![0x30, 3, 2, 1, 99])], ..Shape::at(at) };
     let unreadable = branch.issuer.signer("Unreadable", &shape).unwrap();
     let package = mexe_forge::demo::native_app("unreadable").sign(&unreadable).unwrap();
     let path = file(&rig, "unreadable.jar", package);

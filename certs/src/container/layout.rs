@@ -204,7 +204,7 @@ fn no_duplicates(headers: &[Central]) -> Result<(), Refusal> {
         }
     }
     names.sort_unstable();
-    match names.windows(2).find_map(|pair| matches!(pair, [a, b] if a == b).then_some(pair)) {
+    match names.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
         Some([name, ..]) => twice(name),
         _ => Ok(()),
     }
