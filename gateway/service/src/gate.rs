@@ -20,7 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::apps::Apps;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Guard};
+use crate::fetch::Fetched;
 use crate::floor::Floor;
 use crate::flows::Flows;
 use crate::observe::Metrics;
@@ -76,6 +77,8 @@ pub struct Parts {
     pub floor: Floor,
     /// What the administrator's messages call this device.
     pub device: String,
+    /// Who may have written the files that trust comes from.
+    pub guard: Guard,
     /// The traffic profiles.
     pub profiles: ProfileSet,
     /// Where it listens.
@@ -120,6 +123,10 @@ pub struct Gate {
     pub floor: Floor,
     /// What the administrator's messages call this device.
     pub device: String,
+    /// Who may have written the files that trust comes from.
+    pub guard: Guard,
+    /// Packages that were fetched and not decided on.
+    pub fetched: Fetched,
     profiles: ArcSwap<ProfileSet>,
     state_dir: PathBuf,
     started: WallTime,
@@ -159,6 +166,8 @@ impl Gate {
             trusted: ArcSwap::from_pointee(parts.trusted),
             floor: parts.floor,
             device: parts.device,
+            guard: parts.guard,
+            fetched: Fetched::default(),
             profiles: ArcSwap::from_pointee(parts.profiles),
             state_dir: parts.state_dir,
             started: clock::wall(),

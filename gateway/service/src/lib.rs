@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod execute;
+pub mod fetch;
 pub mod floor;
 pub mod flow;
 pub mod flows;

@@ -173,6 +173,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
         trusted,
         floor,
         device,
+        guard,
         profiles,
         listening,
         first_run: stored.first_run_id,

@@ -164,6 +164,27 @@ pub async fn install(gate: &Arc<Gate>, offered: Offered) -> Result<Arc<App>, Ref
     Ok(app)
 }
 
+/// What a package is, for a user who has not decided on it yet.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn look_at(gate: &Arc<Gate>, package: &NamedTempFile) -> Result<serde_json::Value, Refused> {
+    let evidence = StoredEvidence::default();
+    let (judged, verification) = judge_file(gate, package.path(), &evidence, clock::wall()).await?;
+    let trust = judged?;
+    let facts = verification.package.as_ref();
+    Ok(json!({
+        "verdict": verdict::name(&verification.verdict),
+        "domain": trust.domain(),
+        "reason": verdict::reason(&verification.verdict),
+        "name": facts.and_then(|facts| facts.name.as_ref()),
+        "version": facts.and_then(|facts| facts.version.as_ref()),
+        "restricted_to": super::restricted(verdict::groups(&verification.verdict)),
+        "signers": verdict::signers(&verification.verdict),
+        "digest": hex(&verification.digest),
+    }))
+}
+
 /// A package whose verdict and name are known.
 struct Judged {
     trust: Trust,

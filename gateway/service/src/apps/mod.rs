@@ -26,6 +26,7 @@ use crate::running;
 
 pub use evidence::StoredEvidence;
 pub use install::{Offered, install};
+pub use install::look_at;
 pub use judging::{end_runs, judge_again, judge_running, program_of, settle_roots};
 
 /// The folder of the state directory that packages lie in. No app may write there.

@@ -2,12 +2,13 @@
 
 use super::fault::Stop;
 use super::{
-    Exit, Global, app_install, app_list, app_remove, app_run, app_show, app_start, app_stop, app_verify,
+    Exit, Global, app_fetch, app_install, app_list, app_remove, app_run, app_show, app_start, app_stop, app_verify,
 };
 
 /// Verify, install, run and remove apps
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
+    Fetch(app_fetch::Args),
     Install(app_install::Args),
     List(app_list::Args),
     Remove(app_remove::Args),
@@ -21,6 +22,7 @@ pub(super) enum Verb {
 impl Verb {
     pub(super) fn run(self, global: &Global) -> Result<Exit, Stop> {
         match self {
+            Self::Fetch(args) => app_fetch::run(&args, global),
             Self::Install(args) => app_install::run(&args, global),
             Self::List(args) => app_list::run(&args, global),
             Self::Remove(args) => app_remove::run(&args, global),

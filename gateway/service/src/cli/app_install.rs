@@ -10,7 +10,9 @@ use crate::apps::StoredEvidence;
 use crate::client::ApiPath;
 
 /// Hand a package to the gate, which verifies and installs it
+// `--version` is the package's here.
 #[derive(Debug, clap::Args)]
+#[command(disable_version_flag = true)]
 pub(super) struct Args {
     /// The package
     #[arg(value_name = "FILE")]

@@ -3,6 +3,7 @@
 
 mod administrator;
 mod app;
+mod app_fetch;
 mod app_install;
 mod app_list;
 mod app_remove;

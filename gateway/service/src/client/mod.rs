@@ -189,6 +189,18 @@ impl Client {
         answer(in_time(self.sender.send_request(request)).await?).await
     }
 
+    /// As [`Client::post`], for what takes as long as it takes: there is no time limit here.
+    ///
+    /// # Errors
+    /// When the gate refuses, or the connection breaks.
+    pub async fn post_patiently(&mut self, path: &ApiPath, body: &Value) -> Result<Value, ClientError> {
+        let request = request(Method::POST, path)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::Bytes(Some(Bytes::from(body.to_string()))))
+            .map_err(|e| ClientError::broken("cannot make the request", e))?;
+        answer(self.sender.send_request(request).await.map_err(connection_broke)?).await
+    }
+
     /// `DELETE`; the answer is null when the gate has nothing to add.
     ///
     /// # Errors

@@ -55,6 +55,9 @@ pub struct Listen {
     pub insecure: bool,
 }
 
+/// Where most systems keep the authorities of servers.
+const SERVERS: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Whom to trust. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust {
@@ -68,6 +71,8 @@ pub struct Trust {
     pub legacy: bool,
     /// What an outdated revocation list means.
     pub revocation: Staleness,
+    /// The authorities that HTTPS servers may lead to, PEM: for `app fetch` alone.
+    pub servers: PathBuf,
 }
 
 /// How decisions are made.
@@ -221,6 +226,7 @@ pub(super) fn check(
             usim: path(&raw.trust.usim),
             legacy: raw.trust.legacy,
             revocation: raw.trust.revocation.into(),
+            servers: path(&raw.trust.servers).unwrap_or_else(|| PathBuf::from(SERVERS)),
         },
     };
     if config.qos.default_profile.is_empty() {

@@ -69,6 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     key("trust.usim", Kind::Text),
     key("trust.legacy", Kind::Flag),
     key("trust.revocation", Kind::Text),
+    unset("trust.servers", Kind::Text, "the system's"),
     unset("policy.security_table", Kind::Text, "shipped"),
     later("policy.prompt_wait", Kind::Text),
     later("policy.prompt_queue", Kind::Number),

@@ -98,6 +98,7 @@ impl Layers {
             ("trust.roots", &mut raw.trust.roots),
             ("trust.crls", &mut raw.trust.crls),
             ("trust.usim", &mut raw.trust.usim),
+            ("trust.servers", &mut raw.trust.servers),
             ("policy.security_table", &mut raw.policy.security_table),
             ("qos.profiles", &mut raw.qos.profiles),
         ] {

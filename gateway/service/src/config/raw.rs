@@ -54,6 +54,7 @@ pub(super) struct RawTrust {
     pub(super) usim: Option<String>,
     pub(super) legacy: bool,
     pub(super) revocation: RawStaleness,
+    pub(super) servers: Option<String>,
 }
 
 /// What an outdated revocation list means.

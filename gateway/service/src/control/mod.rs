@@ -5,6 +5,7 @@ mod apps;
 mod decisions;
 pub mod door;
 mod extract;
+mod fetches;
 mod grants;
 mod journal;
 pub mod listen;
@@ -36,6 +37,9 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/openapi.json", get(openapi))
         .route("/v1/status", get(state::status))
         .route("/v1/apps", get(apps::list).post(apps::install).layer(DefaultBodyLimit::disable()))
+        .route("/v1/fetches", post(fetches::fetch))
+        .route("/v1/fetches/{id}", delete(fetches::throw_away))
+        .route("/v1/fetches/{id}/install", post(fetches::install))
         .route("/v1/apps/{id}", get(apps::show).delete(apps::remove))
         .route("/v1/apps/{id}/runs", post(runs::begin))
         .route("/v1/runs", get(runs::list))
