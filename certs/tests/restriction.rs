@@ -43,7 +43,7 @@ fn without_restrictions_all_groups_are_left() {
 fn restrictions_narrow_down_the_chain_the_root_included() {
     let sound = Shape::at(AT);
     let to = |numbers: &[u8]| Shape::at(AT).restricted_to(numbers);
-    let left = |root, issuer, signer| vouched(&chain(root, issuer, signer)).groups;
+    let left = |root: &Shape, issuer: &Shape, signer: &Shape| vouched(&chain(root, issuer, signer)).groups;
     assert_eq!(left(&to(&[6]), &sound, &sound), groups(&[6]));
     assert_eq!(left(&sound, &to(&[6, 13]), &sound), groups(&[6, 13]));
     assert_eq!(left(&sound, &sound, &to(&[7])), groups(&[7]));
