@@ -4,11 +4,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rig::raw::{self, Credentials, Door, No};
 use rig::{Control, Origin, Rig, wait};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A gate, and a run that may connect to this machine.
 fn scene(limits: &str) -> (Rig, Control, Credentials) {
@@ -226,4 +227,31 @@ fn a_run_opens_no_more_connections_a_second_than_it_may() {
     let (_, other) = control.run(&who.app);
     raw::open(rig.ports(), Door::Socks, &other, target).unwrap();
     assert!(!rig.journal(["--reason", "limit-rate"]).is_empty());
+}
+
+#[test]
+fn on_a_terminal_a_gate_starts_and_logs_like_anywhere_else() {
+    let rig = Rig::builder().prepare();
+    let gate = rig::binary::mexegate().display().to_string();
+    let (state, config) = (rig.state_dir().display().to_string(), rig.config_file().display().to_string());
+    let line = format!("'{gate}' --state-dir '{state}' serve --config '{config}'");
+    let mut terminal = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ready = wait::within(Duration::from_secs(20), || {
+        let over = terminal.try_wait().unwrap().is_some();
+        (over || rig.health("readyz").status == 200).then_some(!over)
+    });
+    if ready == Some(true) {
+        let status: serde_json::Value = serde_json::from_slice(&rig.api([""; 0], "/v1/status").body).unwrap();
+        let pid = status["pid"].as_i64().and_then(|pid| Pid::from_raw(pid.try_into().unwrap()));
+        kill_process(pid.unwrap(), Signal::TERM).unwrap();
+    }
+    let shown = terminal.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert_eq!(ready, Some(true), "{shown}");
+    assert!(shown.contains("serving") && !shown.contains("ansi") && !shown.contains('\u{1b}'), "{shown}");
 }

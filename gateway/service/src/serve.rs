@@ -267,7 +267,8 @@ impl Listeners {
         if let Some(listener) = self.metrics {
             let listener = TcpListener::from_std(listener).map_err(broken)?;
             let pages = pages::metrics_router(Arc::clone(gate));
-            tokio::spawn(control::door::serve(Arc::clone(gate), listener, move |_| pages.clone()));
+            let open = control::door::Open::ToTheEnd;
+            tokio::spawn(control::door::serve(Arc::clone(gate), listener, open, move |_| pages.clone()));
         }
         Ok(())
     }

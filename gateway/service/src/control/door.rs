@@ -39,28 +39,44 @@ impl Standing {
     }
 }
 
-/// Serves a TCP listener until the gate stops; `pages` makes what one connection is answered by.
+/// How long a door is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// Until the gate begins to stop.
+    UntilStopping,
+    /// As long as the process: whoever watches the gate sees it drain.
+    ToTheEnd,
+}
+
+/// Serves a TCP listener; `pages` makes what one connection is answered by.
 pub async fn serve(
     gate: Arc<Gate>,
     listener: TcpListener,
+    open: Open,
     pages: impl Fn(&Standing) -> Router + Send + 'static,
 ) {
     let pool = Strangers::new(STRANGERS);
+    let waits = open == Open::UntilStopping;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = gate.stopped() => return,
+            () = gate.stopped(), if waits => return,
         };
         match accepted {
             Ok((stream, _)) => {
                 let stranger = tokio::select! {
                     stranger = pool.admit() => stranger,
-                    () = gate.stopped() => return,
+                    () = gate.stopped(), if waits => return,
                 };
                 let _ = stream.set_nodelay(true);
                 let standing = Standing::of(stranger);
                 let pages = pages(&standing);
-                gate.spawn(carry(Arc::clone(&gate), stream, pages, standing));
+                let carried = carry(Arc::clone(&gate), stream, pages, standing, open);
+                match open {
+                    Open::UntilStopping => gate.spawn(carried),
+                    // Not one that a stop waits for.
+                    Open::ToTheEnd => drop(tokio::spawn(carried)),
+                }
             }
             Err(error) => wait_after(&error).await,
         }
@@ -78,6 +94,7 @@ pub(super) async fn carry(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     pages: Router,
     standing: Standing,
+    open: Open,
 ) {
     let leave = standing.leave();
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -89,7 +106,7 @@ pub(super) async fn carry(
         builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages)).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let never = CancellationToken::new();
-    let mut stopping = false;
+    let mut stopping = open == Open::ToTheEnd;
     loop {
         tokio::select! {
             ended = connection.as_mut() => {

@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use zeroize::Zeroizing;
 
-use super::door::{self, Standing};
+use super::door::{self, Open, Standing};
 use super::problem::Problem;
 use super::role::{Caller, admit};
 use crate::clock;
@@ -63,7 +63,13 @@ pub async fn serve_control_socket(gate: Arc<Gate>, listener: UnixListener, api: 
                     request.extensions_mut().insert(caller.clone());
                     next.run(request)
                 }));
-                gate.spawn(door::carry(Arc::clone(&gate), stream, api, Standing::of(stranger)));
+                gate.spawn(door::carry(
+                    Arc::clone(&gate),
+                    stream,
+                    api,
+                    Standing::of(stranger),
+                    Open::UntilStopping,
+                ));
             }
             Err(error) => door::wait_after(&error).await,
         }
@@ -110,7 +116,7 @@ pub async fn serve_console(
         }));
         with_caller.merge(health.clone()).layer(middleware::from_fn(same_host_only))
     };
-    door::serve(gate, listener, pages).await;
+    door::serve(gate, listener, Open::UntilStopping, pages).await;
 }
 
 /// A page of another site must not reach the API through a name that resolves to loopback: the Host header has to name
