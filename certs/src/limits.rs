@@ -3,7 +3,7 @@
 //!
 //! With the defaults, one judgement costs at most:
 //!
-//! - reading the file three times (its own digest, the headers, the entries): 1.5 GiB;
+//! - reading the file four times (its own digest, the headers twice, the entries): 2 GiB;
 //! - unpacking 2 GiB, each byte once, and its checksum;
 //! - hashing 4 GiB of entries and manifests, and the file itself;
 //! - reading 10 signature blocks and 64 certificates, and for each signer one signature and what the path search may
