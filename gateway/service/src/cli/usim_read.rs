@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
             .help("docs/usim.md says what the directory of a card looks like")
     })?;
     let card = decode(&image);
-    global.print(&shown(&card), |card| text(card))
+    global.print(&shown(&card), text)
 }
 
 /// A file's bytes. Whoever names the directory vouches for it; nothing is trusted by it.
