@@ -592,7 +592,8 @@ fn a_certificate_limits_its_apps_to_action_groups_and_nothing_overrides_it() {
     let verified = done(&rig, &["app", "verify", path, "--roots", roots]);
     assert_eq!(verified["restricted_to"], json!(["terminal-data"]));
     let app = done(&rig, &["app", "install", path])["id"].as_str().unwrap().to_owned();
-    rig.grant(&app, "network.connect=127.0.0.1", "blanket");
+    let grant = ["grant", &app, "network.connect=127.0.0.1", "--permission", "single"];
+    refused(cli(&rig, &grant), "restricted-by-certificate");
     let run = rig.run(&app);
     let reply = rig.curl(["--proxy", &run.http, &origin.url("/")]);
     assert_eq!((reply.status, reply.reason().as_deref()), (403, Some("restricted-by-certificate")));

@@ -45,7 +45,7 @@ impl Surroundings {
     }
 
     /// Whether a connection to there would come back to one of the gate's listeners.
-    pub(crate) fn is_listener(&self, address: IpAddr, port: u16) -> bool {
+    pub fn is_listener(&self, address: IpAddr, port: u16) -> bool {
         let address = reached(address);
         self.listeners.iter().filter(|listener| listener.port() == port).any(|listener| {
             let own = reached(listener.ip());
@@ -62,7 +62,7 @@ impl Surroundings {
     }
 
     /// Whether names, wildcards and "any" may cover the address.
-    pub(crate) fn is_public(&self, address: IpAddr) -> bool {
+    pub fn is_public(&self, address: IpAddr) -> bool {
         classify(address) == AddressClass::Global && !self.is_device(address)
     }
 

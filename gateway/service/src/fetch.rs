@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use mexe_journal::{Outcome, Record};
 use mexe_model::{Host, Instant, Reason};
 use mexe_policy::parse_host;
-use mexe_qos::Marking;
+use mexe_qos::{Marking, TrafficClass};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio_rustls::TlsConnector;
@@ -164,11 +164,7 @@ fn elsewhere(from: &Uri, to: &str) -> Result<Uri, Refused> {
     whole.parse().map_err(|_| failed("the server sends us to an address that is none"))
 }
 
-async fn ask(
-    gate: &Arc<Gate>,
-    tls: &TlsConnector,
-    uri: &Uri,
-) -> Result<hyper::Response<Incoming>, Refused> {
+async fn ask(gate: &Arc<Gate>, tls: &TlsConnector, uri: &Uri) -> Result<hyper::Response<Incoming>, Refused> {
     if uri.scheme_str() != Some("https") {
         return Err(malformed("only HTTPS is fetched from"));
     }
@@ -183,7 +179,7 @@ async fn ask(
         Host::Name(name) => upstream::resolve(name, patience).await.map_err(Refused::from)?,
     };
     let candidates = reachable(gate, &found, port)?;
-    let connected = upstream::connect(&candidates, Marking::default(), patience).await;
+    let connected = upstream::connect(&candidates, Marking::from(TrafficClass::Background), patience).await;
     let connected = connected.map_err(|reason| failed(format!("{host}: {}", reason.says())))?;
     let server = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned())
         .map_err(|_| malformed("the host has no name"))?;
@@ -202,7 +198,9 @@ async fn ask(
         .body(Empty::<Bytes>::new())
         .map_err(|error| failed(error.to_string()))?;
     let response = tokio::time::timeout(SILENCE, sender.send_request(request)).await;
-    response.map_err(|_| failed(format!("{host} is silent")))?.map_err(|error| failed(format!("{host}: {error}")))
+    response
+        .map_err(|_| failed(format!("{host} is silent")))?
+        .map_err(|error| failed(format!("{host}: {error}")))
 }
 
 /// Only global addresses, and never the gate's own: what a name leads to is not for its owner to choose (S6).

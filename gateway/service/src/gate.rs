@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, Guard as Loaded};
 use mexe_journal::Journal;
 use mexe_model::{FlowId, Instant, Reason, RunId, WallTime};
 use mexe_policy::{ActionId, Policy, Surroundings};
@@ -180,12 +180,12 @@ impl Gate {
     }
 
     /// The configuration as it is now.
-    pub fn config(&self) -> Guard<Arc<Config>> {
+    pub fn config(&self) -> Loaded<Arc<Config>> {
         self.config.load()
     }
 
     /// The policy as it is now. Decide on one of these, then compare its epoch.
-    pub fn policy(&self) -> Guard<Arc<Policy>> {
+    pub fn policy(&self) -> Loaded<Arc<Policy>> {
         self.policy.load()
     }
 
@@ -195,7 +195,7 @@ impl Gate {
     }
 
     /// The traffic profiles as they are now.
-    pub fn profiles(&self) -> Guard<Arc<ProfileSet>> {
+    pub fn profiles(&self) -> Loaded<Arc<ProfileSet>> {
         self.profiles.load()
     }
 

@@ -59,7 +59,7 @@ pub async fn give(gate: &Arc<Gate>, new: NewGrant) -> Result<Value, Refused> {
         granted_at: at,
         expires: new.duration.map(|duration| now.after(duration)),
     };
-    let grant = Grant::new(spec, app.trust, policy.table()).map_err(|reason| {
+    let grant = Grant::new(spec, app.standing(), policy.table()).map_err(|reason| {
         let most = policy.table().cell(action, app.trust).maximum;
         let most = most.map_or("no", Permission::as_str);
         let detail = format!("{} for {} apps is at most: {most}", new.action, app.trust);

@@ -11,7 +11,8 @@ use mexe_certs::lineage::{Installed, Keeps, Lineage, Update, decide_update};
 use mexe_certs::rotation::{Claim, judge_rotation, read_statements};
 use mexe_certs::{Fingerprint, Limits, PackageFacts, Refusal, Runtime, Verification, lineage};
 use mexe_journal::{Change, Outcome, Record};
-use mexe_model::{AppId, Reason, SecurityDomain, Trust};
+use mexe_model::{AppId, Groups, Reason, SecurityDomain, Trust};
+use mexe_policy::Standing;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -199,12 +200,30 @@ async fn judge(gate: &Arc<Gate>, offered: &Offered) -> Result<Judged, Refused> {
     let (judged, verification) =
         judge_file(gate, offered.package.path(), &offered.evidence, clock::wall()).await?;
     let trust = judged?;
+    if let Some(facts) = verification.package.as_ref() {
+        can_be_asked_for(gate, facts, verdict::groups(&verification.verdict), trust)?;
+    }
     let (name, version) = named(verification.package.as_ref(), offered);
     let statements = match (trust, &offered.evidence) {
         (Trust::Domain(_), StoredEvidence::Inside) => statements(offered.package.path()).await?,
         _ => Ok(Vec::new()),
     };
     Ok(Judged { trust, name, version, verification, statements })
+}
+
+/// What an app cannot do without must be open to its domain (MIDP 2.0: a critical permission outside the domain).
+fn can_be_asked_for(gate: &Gate, facts: &PackageFacts, groups: Groups, trust: Trust) -> Result<(), Refused> {
+    let policy = gate.policy();
+    let standing = Standing { trust, groups, legacy: false };
+    for wanted in facts.requested.iter().filter(|wanted| !wanted.optional && trust != Trust::Untrusted) {
+        let name = wanted.action.as_str();
+        let offer = policy.table().action(name).map(|action| standing.offer(action, policy.table()));
+        if !matches!(offer, Some(Ok(_))) {
+            let detail = format!("it needs `{name}`, which is not open to {trust} apps here");
+            return Err(Refused::about(Reason::PermissionUnknown, detail));
+        }
+    }
+    Ok(())
 }
 
 async fn statements(path: &Path) -> Result<Result<Vec<Vec<u8>>, Refusal>, Refused> {

@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use mexe_certs::{Format, Runtime};
 use mexe_journal::{AppState, Change, Record, StoredApp};
 use mexe_model::{ActionGroup, AppId, Groups, Reason, RootId, Trust, WallTime};
+use mexe_policy::Standing;
 use mexe_relay::Key;
 use serde_json::{Value, json};
 
@@ -25,8 +26,8 @@ use crate::refused::Refused;
 use crate::running;
 
 pub use evidence::StoredEvidence;
-pub use install::{Offered, install};
 pub use install::look_at;
+pub use install::{Offered, install};
 pub use judging::{end_runs, judge_again, judge_running, program_of, settle_roots};
 
 /// The folder of the state directory that packages lie in. No app may write there.
@@ -153,6 +154,11 @@ impl App {
             },
             signers: stored.facts.get("signers").cloned().unwrap_or_else(|| json!([])),
         }
+    }
+
+    /// What it is to the security table.
+    pub fn standing(&self) -> Standing {
+        Standing { trust: self.trust, groups: self.groups, legacy: self.legacy }
     }
 
     /// Its files, relative to the state directory.

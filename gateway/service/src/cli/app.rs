@@ -2,7 +2,8 @@
 
 use super::fault::Stop;
 use super::{
-    Exit, Global, app_fetch, app_install, app_list, app_remove, app_run, app_show, app_start, app_stop, app_verify,
+    Exit, Global, app_fetch, app_install, app_list, app_remove, app_run, app_show, app_start, app_stop,
+    app_verify,
 };
 
 /// Verify, install, run and remove apps

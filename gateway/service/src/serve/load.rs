@@ -176,7 +176,7 @@ fn taken_up(policy: &Policy, stored: StoredGrant, apps: &Apps) -> Option<Grant> 
         granted_at: stored.granted_at,
         expires,
     };
-    Grant::new(spec, app.trust, policy.table()).ok()
+    Grant::new(spec, app.standing(), policy.table()).ok()
 }
 
 /// Takes up a new configuration while serving. Listeners, journal, state directory and security table stay as they are
