@@ -1,5 +1,5 @@
 //! What RFC 5280 demands of the form of a certificate, and the path checker does not ask: which extensions an authority must
-//! have, which must be critical and which must not. Read by [`crate::certificate`] from a certificate's fields, judged by
+//! have, and which must not be there. Read by [`crate::certificate`] from a certificate's fields, judged by
 //! [`crate::path`]; the legacy rules do without, because certificates of their time do not keep to it.
 
 use der::asn1::ObjectIdentifier;
@@ -8,7 +8,7 @@ use x509_cert::TbsCertificate;
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::{
     AuthorityInfoAccessSyntax, AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage,
-    NameConstraints, PolicyConstraints, SubjectAltName, SubjectKeyIdentifier,
+    NameConstraints, PolicyConstraints, SubjectAltName, SubjectKeyIdentifier, name::GeneralName,
 };
 
 /// What a certificate is in the chain.
@@ -23,14 +23,13 @@ pub(crate) enum Place {
 pub(crate) struct Form {
     anywhere: Option<&'static str>,
     below: Option<&'static str>,
-    root: Option<&'static str>,
 }
 
 impl Form {
     /// The first fault of a certificate in that place.
     pub(crate) fn fault(&self, place: Place) -> Option<&'static str> {
         self.anywhere.or(match place {
-            Place::Root => self.root,
+            Place::Root => None,
             Place::Below => self.below,
         })
     }
@@ -45,30 +44,28 @@ impl Form {
         let extensions = tbs.extensions().map(Vec::as_slice).unwrap_or_default();
         let find = |oid: ObjectIdentifier| extensions.iter().find(|extension| extension.extn_id == oid);
         let critical = |oid: ObjectIdentifier| find(oid).map(|extension: &Extension| extension.critical);
-        let constraints = tbs.get_extension::<BasicConstraints>()?;
-        let is_ca = constraints.as_ref().is_some_and(|(_, constraints)| constraints.ca);
+        let is_ca = tbs.get_extension::<BasicConstraints>()?.is_some_and(|(_, constraints)| constraints.ca);
         let signs = tbs.get_extension::<KeyUsage>()?.is_some_and(|(_, usage)| usage.key_cert_sign());
         let purposes = tbs.get_extension::<ExtendedKeyUsage>()?;
         tbs.get_extension::<AuthorityInfoAccessSyntax>()?;
         let alternative = tbs.get_extension::<SubjectAltName>()?;
         let own_key = critical(SubjectKeyIdentifier::OID);
         let issuer_key = critical(AuthorityKeyIdentifier::OID);
-        let named = critical(NameConstraints::OID);
+        let named = tbs.get_extension::<NameConstraints>()?.map(|(_, constraints)| constraints);
 
         let serial = serial.get(2..).unwrap_or_default();
         let anywhere = first(&[
             (repeats(extensions), "it has an extension twice"),
-            (serial.iter().all(|byte| *byte == 0), "its serial number is zero"),
             (serial.first().is_some_and(|byte| *byte >= 0x80), "its serial number is negative"),
             (serial.len() > SERIAL_MAX, "its serial number is longer than 20 bytes"),
             (issuer == EMPTY, "its issuer has no name"),
             (is_ca && subject == EMPTY, "it is an authority without a name"),
             (issuer_key == Some(true), "its authorityKeyIdentifier is critical"),
             (own_key == Some(true), "its subjectKeyIdentifier is critical"),
-            (is_ca && own_key.is_none(), "it is an authority without a subjectKeyIdentifier"),
-            (named == Some(false), "its name constraints are not critical"),
-            (named.is_some() && !is_ca, "it constrains names, but is no authority"),
             (critical(PolicyConstraints::OID) == Some(false), "its policy constraints are not critical"),
+            (named.is_some() && !is_ca, "it constrains names, but is no authority"),
+            (named.as_ref().is_some_and(constrains_nothing), "its name constraints constrain nothing"),
+            (named.as_ref().is_some_and(has_a_wrong_host), "its name constraints name no host"),
             (signs && !is_ca, "its key usage is to sign certificates, but it is no authority"),
             (purposes.is_some_and(|(_, all)| all.0.is_empty()), "its extended key usage is empty"),
             (
@@ -77,18 +74,32 @@ impl Form {
                 "its subjectAltName is empty, or should be critical because it has no subject",
             ),
         ]);
-        let below =
-            first(&[(issuer_key.is_none() && issuer != subject, "it lacks an authorityKeyIdentifier")]);
-        let root = first(&[(
-            constraints.is_some_and(|(critical, _)| !critical),
-            "it is a root whose basicConstraints are not critical",
-        )]);
-        Ok(Self { anywhere, below, root })
+        // Roots with the number zero are in use everywhere, and nobody looks a root up by its number.
+        let below = first(&[(serial.iter().all(|byte| *byte == 0), "its serial number is zero")]);
+        // What RFC 5280 asks of issuers only, and what nothing here depends on, is not asked for: key identifiers, and that
+        // some extensions are critical. Too many authorities issue without.
+        Ok(Self { anywhere, below })
     }
 }
 
 fn first(rules: &[(bool, &'static str)]) -> Option<&'static str> {
     rules.iter().find(|(broken, _)| *broken).map(|(_, what)| *what)
+}
+
+/// RFC 5280, 4.2.1.10: neither list may be empty, and one must be there.
+fn constrains_nothing(constraints: &NameConstraints) -> bool {
+    let lists = [constraints.permitted_subtrees.as_ref(), constraints.excluded_subtrees.as_ref()];
+    lists.iter().all(Option::is_none) || lists.into_iter().flatten().any(Vec::is_empty)
+}
+
+/// RFC 5280, 4.2.1.10: a constraint on host names has no dot in front.
+fn has_a_wrong_host(constraints: &NameConstraints) -> bool {
+    let lists = [constraints.permitted_subtrees.as_ref(), constraints.excluded_subtrees.as_ref()];
+    lists
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|subtree| matches!(&subtree.base, GeneralName::DnsName(name) if name.as_str().starts_with('.')))
 }
 
 fn repeats(extensions: &[Extension]) -> bool {

@@ -210,10 +210,6 @@ fn archives_of_every_usual_maker_verify_around_the_same_signed_files() {
         ("zip", zip("zip -q -r")),
         ("zip without extra fields", zip("zip -q -X -r")),
         ("zip, stored", zip("zip -q -0 -r")),
-        (
-            "zip to a pipe",
-            vec!["sh".into(), "-c".into(), format!("cd files && zip -q -r - {first} | cat > ../made.jar")],
-        ),
         ("jar", zip("jar cfM")),
         ("jar, stored", zip("jar cf0M")),
         ("python, stored", py("f, 'w'")),

@@ -17,6 +17,12 @@ use crate::packages::{self, Packages};
 use crate::ports::Ports;
 use crate::{binary, metrics, proc, wait};
 
+/// Where Debian puts it, on each kind of machine.
+const FAKETIME: &[&str] = &[
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+];
+
 /// A gate and its folder. Dropping it kills the gate (SIGKILL) and removes the folder.
 pub struct Rig {
     folder: TempDir,
@@ -24,8 +30,8 @@ pub struct Rig {
     packages: Packages,
     variables: Vec<(String, String)>,
     child: Option<Child>,
-    /// A program that the gate is started by, with its arguments.
-    by: Vec<String>,
+    /// What sets the gate's clock, and by how much.
+    clock: Option<(&'static str, String)>,
 }
 
 /// How a rig differs from the usual one.
@@ -93,7 +99,7 @@ impl Builder {
         }
         let text: String =
             sections.iter().map(|(section, lines)| format!("[{section}]\n{lines}\n\n")).collect();
-        let rig = Rig { folder, ports, packages, variables: self.variables, child: None, by: Vec::new() };
+        let rig = Rig { folder, ports, packages, variables: self.variables, child: None, clock: None };
         packages::write(&rig.config_file(), text.as_bytes());
         fs::create_dir(rig.state_dir()).expect("the folder can be written");
         rig
@@ -141,18 +147,15 @@ impl Rig {
         assert_eq!(ready, Some(true), "the gate did not become ready:\n{}", self.log());
     }
 
-    /// Lets another program start the gate from now on, `faketime` for example; `None` when it is not installed.
-    pub fn with_program(mut self, program: &str, arguments: &[&str]) -> Option<Self> {
-        let found = std::env::split_paths(&std::env::var_os("PATH")?).any(|dir| dir.join(program).is_file());
-        self.by = [program].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
-        found.then_some(self)
-    }
-
-    /// Starts the gate directly again.
-    #[must_use]
-    pub fn without_program(mut self) -> Self {
-        self.by.clear();
-        self
+    /// Sets the clock that the gate will see from its next start on back or forth, as in `-30d`; `None` sets it right. The
+    /// library of faketime does it, so that the gate's process stays its own.
+    ///
+    /// # Panics
+    /// When it is not installed.
+    pub fn set_clock(&mut self, offset: Option<&str>) {
+        let library = FAKETIME.iter().find(|path| Path::new(path).is_file());
+        let library = library.expect("tests/run installs faketime");
+        self.clock = offset.map(|offset| (*library, offset.to_owned()));
     }
 
     /// Starts the process and does not wait, for starts that are to fail.
@@ -166,10 +169,10 @@ impl Rig {
             .open(self.log_file())
             .expect("the folder can be written");
         let mut command = self.command();
-        if let Some((program, arguments)) = self.by.split_first() {
-            let gate = std::mem::replace(&mut command, Command::new(program));
-            command.args(arguments).arg(gate.get_program()).args(gate.get_args());
-            command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if let Some((library, offset)) = &self.clock {
+            command.env("LD_PRELOAD", library).env("FAKETIME", offset);
+            // Time goes on as ever, it only has another name.
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
         }
         command.arg("serve").arg("--config").arg(self.config_file());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);

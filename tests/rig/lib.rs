@@ -13,6 +13,7 @@
 //! Everything is a process or a thread that ends with its value. Nothing here knows the inside of the gate: it is
 //! started as `mexegate serve` and spoken to through its command line, proxies, API and `/proc`.
 
+pub mod administrator;
 pub mod binary;
 pub mod bulk;
 pub mod card;
@@ -32,10 +33,12 @@ pub mod random;
 pub mod raw;
 pub mod resolver;
 pub mod times;
+pub mod verbs;
 pub mod vpicc;
 pub mod wait;
 pub mod world;
 
+pub use administrator::Administrator;
 pub use cli::Output;
 pub use control::Control;
 pub use curl::Reply;

@@ -9,6 +9,99 @@ use mexe_model::Reason;
 
 /// Reason, file without its ending, test.
 const PROVOKED: &[(Reason, &str, &str)] = &[
+    (
+        Reason::AdministratorRequired,
+        "administrator",
+        "an_administrator_decides_by_messages_which_third_party_roots_count",
+    ),
+    (
+        Reason::CcmExpired,
+        "administrator",
+        "an_administrator_decides_by_messages_which_third_party_roots_count",
+    ),
+    (Reason::CcmGap, "administrator", "an_administrator_decides_by_messages_which_third_party_roots_count"),
+    (
+        Reason::CcmMalformed,
+        "administrator",
+        "an_administrator_decides_by_messages_which_third_party_roots_count",
+    ),
+    (
+        Reason::CcmNotYetValid,
+        "administrator",
+        "an_administrator_decides_by_messages_which_third_party_roots_count",
+    ),
+    (Reason::CcmOlder, "administrator", "an_administrator_decides_by_messages_which_third_party_roots_count"),
+    (
+        Reason::CcmReplayed,
+        "administrator",
+        "an_administrator_decides_by_messages_which_third_party_roots_count",
+    ),
+    (
+        Reason::CcmSignatureWrong,
+        "administrator",
+        "an_administrator_decides_by_messages_which_third_party_roots_count",
+    ),
+    (
+        Reason::CcmWrongSigner,
+        "administrator",
+        "an_administrator_decides_by_messages_which_third_party_roots_count",
+    ),
+    (
+        Reason::CcmWrongTarget,
+        "administrator",
+        "an_administrator_decides_by_messages_which_third_party_roots_count",
+    ),
+    (Reason::CcmStale, "administrator", "an_overdue_message_keeps_new_third_party_runs_from_starting"),
+    (
+        Reason::CertificateRevoked,
+        "trust",
+        "a_revoked_certificate_ends_its_apps_runs_and_refuses_its_packages",
+    ),
+    (
+        Reason::ClockSuspect,
+        "formats",
+        "a_clock_that_was_set_back_judges_nothing_and_ends_what_was_given_for_a_time",
+    ),
+    (Reason::DescriptorMalformed, "formats", "a_midp_suite_is_vouched_for_by_its_descriptor"),
+    (Reason::DescriptorMismatch, "formats", "a_midp_suite_is_vouched_for_by_its_descriptor"),
+    (Reason::FetchFailed, "formats", "a_package_is_fetched_judged_and_installed_when_the_user_says_so"),
+    (Reason::PermissionUnknown, "formats", "a_suite_that_needs_what_nobody_knows_is_refused"),
+    (
+        Reason::RestrictedByCertificate,
+        "trust",
+        "a_certificate_limits_its_apps_to_action_groups_and_nothing_overrides_it",
+    ),
+    (
+        Reason::RestrictionUnreadable,
+        "trust",
+        "a_certificate_limits_its_apps_to_action_groups_and_nothing_overrides_it",
+    ),
+    (Reason::RevocationStale, "trust", "an_outdated_list_refuses_unless_the_owner_lets_it_count"),
+    (
+        Reason::RootDisabled,
+        "trust",
+        "a_disabled_root_cuts_its_apps_within_50_ms_and_an_enabled_one_brings_them_back",
+    ),
+    (Reason::RootInTwoDomains, "trust", "the_user_adds_and_removes_third_party_roots_and_no_others"),
+    (Reason::RootInvalid, "cards", "a_cards_roots_count_once_accepted_and_come_and_go_with_it"),
+    (Reason::RootReadOnly, "trust", "the_user_adds_and_removes_third_party_roots_and_no_others"),
+    (Reason::RootUnusable, "trust", "the_user_adds_and_removes_third_party_roots_and_no_others"),
+    (
+        Reason::RotationWrong,
+        "formats",
+        "a_new_signers_key_takes_an_app_over_only_with_the_old_ones_statement",
+    ),
+    (
+        Reason::SignerChanged,
+        "formats",
+        "a_new_signers_key_takes_an_app_over_only_with_the_old_ones_statement",
+    ),
+    (
+        Reason::TimestampWrong,
+        "formats",
+        "expiry_is_forgiven_with_a_timestamp_of_the_domains_authority_and_with_no_other",
+    ),
+    (Reason::TooCostly, "formats", "a_package_that_costs_too_much_to_judge_is_refused"),
     (Reason::ActionUnknown, "first_connection", "no_user_can_permit_what_the_table_forbids"),
     (Reason::AddressNotPublic, "inward", "no_name_leads_inward_whatever_it_resolves_to"),
     (Reason::AlgorithmWeak, "packages", "a_broken_package_is_refused_by_its_reason_offline_and_at_the_gate"),

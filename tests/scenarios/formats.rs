@@ -2,7 +2,7 @@
 //! algorithms; and the life of an app: updates, new signer keys, downgrades, a clock that was set back.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use mexe_forge::cms::{Defect, detached, stamped};
@@ -12,33 +12,14 @@ use mexe_forge::pki::{Authority, Branch, KeyKind, Shape, Signer};
 use mexe_forge::rotation::Statement;
 use mexe_forge::sealed::SealDefect;
 use mexe_forge::timestamp;
-use mexe_model::{SecurityDomain, WallTime};
+use mexe_model::SecurityDomain;
 use rig::cli::code;
+use rig::verbs::{cli, done, earlier, file, refused};
 use rig::{Output, Rig, packages, wait};
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn branch(rig: &Rig, domain: SecurityDomain) -> &Branch {
     rig.packages().demo().pki.branch(domain).unwrap()
-}
-
-fn file(rig: &Rig, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-    let path = rig.folder().join(name);
-    packages::write(&path, bytes.as_ref());
-    path
-}
-
-fn cli(rig: &Rig, line: &[&str]) -> Output {
-    rig.cli(["--json"].iter().chain(line))
-}
-
-fn done(rig: &Rig, line: &[&str]) -> Value {
-    cli(rig, line).ended(code::DONE).json
-}
-
-#[track_caller]
-fn refused(output: Output, reason: &str) {
-    let output = output.ended(code::REFUSED);
-    assert_eq!(output.json["reason"], reason, "{}{}", output.stdout, output.stderr);
 }
 
 /// Verified offline and installed, both refused for that reason; extra arguments name what came along.
@@ -47,10 +28,6 @@ fn refused_everywhere(rig: &Rig, package: &Path, with: &[&str], reason: &str) {
     let (package, roots) = (package.to_str().unwrap(), rig.roots().to_str().unwrap().to_owned());
     refused(cli(rig, &[&["app", "verify", package, "--roots", &roots], with].concat()), reason);
     refused(cli(rig, &[&["app", "install", package], with].concat()), reason);
-}
-
-fn earlier(at: WallTime, seconds: u64) -> WallTime {
-    WallTime::from_secs(at.as_secs() - seconds)
 }
 
 #[test]
@@ -295,10 +272,7 @@ fn a_clock_that_was_set_back_judges_nothing_and_ends_what_was_given_for_a_time()
     rig.json(["grant", &app, "network.connect=example.org", "--permission", "blanket"]);
     rig.stop();
     // The same gate, whose clock stands a month earlier.
-    let rig = rig.with_program("faketime", &["-f", "-30d"]);
-    let Some(mut rig) = rig else {
-        panic!("faketime is not installed: tests/run installs it");
-    };
+    rig.set_clock(Some("-30d"));
     rig.start_again();
     let package = rig.package("operator");
     refused(cli(&rig, &["app", "install", package.to_str().unwrap()]), "clock-suspect");
@@ -310,7 +284,7 @@ fn a_clock_that_was_set_back_judges_nothing_and_ends_what_was_given_for_a_time()
     });
     assert_eq!(left.expect("the timed permission lapses")[0]["target"], "example.org");
     rig.stop();
-    let mut rig = rig.without_program();
+    rig.set_clock(None);
     rig.start_again();
     done(&rig, &["app", "start", &app]);
 }
@@ -318,26 +292,107 @@ fn a_clock_that_was_set_back_judges_nothing_and_ends_what_was_given_for_a_time()
 #[test]
 fn a_package_that_costs_too_much_to_judge_is_refused() {
     let rig = Rig::start();
-    // Many certificates of one name: the search for a way to a root is given up.
-    let at = packages::now();
-    let root = &branch(&rig, SecurityDomain::Operator).root;
-    let first = root.intermediate("Same", &Shape::at(at)).unwrap();
-    let mut signer = first.signer("Signer", &Shape::at(at)).unwrap();
-    let others: Vec<Authority> = (0..12).map(|_| Authority::root("Same", &Shape::at(at)).unwrap()).collect();
-    signer.chain.truncate(1);
-    for one in &others {
-        for other in &others {
-            if signer.chain.len() < 16 {
-                signer.chain.push(one.cross_signed_by(other, "Same", &Shape::at(at)).unwrap());
-            }
-        }
-    }
-    let package = file(&rig, "costly.jar", mexe_forge::demo::native_app("costly").sign(&signer).unwrap());
-    let output = cli(&rig, &["app", "install", package.to_str().unwrap()]);
-    // Whichever bound is met first: no way is found within it.
-    assert!(
-        output.json["reason"] == "too-costly" || output.json["verdict"] == "untrusted",
-        "{}",
-        output.stdout
-    );
+    // More digests of one thing than anybody needs: each would have to be computed.
+    let digests = vec!["SHA-1", "SHA-256", "SHA-384", "SHA-512"];
+    let options = mexe_forge::jar::SignOptions { digests, ..Default::default() };
+    let signers: Vec<Signer> = (0..12)
+        .map(|n| {
+            let shape = Shape::at(packages::now());
+            branch(&rig, SecurityDomain::Operator).issuer.signer(&format!("Signer {n}"), &shape).unwrap()
+        })
+        .collect();
+    let names: Vec<String> = (0..12).map(|n| format!("S{n}")).collect();
+    let all: Vec<(&str, &Signer)> = names.iter().map(String::as_str).zip(&signers).collect();
+    let package = mexe_forge::demo::native_app("costly").options(options).sign_all(&all).unwrap();
+    let package = file(&rig, "costly.jar", package);
+    refused_everywhere(&rig, &package, &[], "too-costly");
 }
+
+#[test]
+fn a_package_is_fetched_judged_and_installed_when_the_user_says_so() {
+    let Some(world) = rig::world::inside("a_package_is_fetched_judged_and_installed_when_the_user_says_so")
+    else {
+        return;
+    };
+    let resolver = world.resolver();
+    resolver.set("apps.example.org", &["93.184.215.14"]);
+    resolver.set("inward.example.org", &["127.0.0.1"]);
+    let mut rig = Rig::builder().prepare();
+    let at = packages::now();
+    // A server with a certificate of an authority that this device knows, and no other.
+    let authority = Authority::root("Web authority", &Shape::at(at)).unwrap();
+    packages::write(&rig.folder().join("web.pem"), authority.pem().as_bytes());
+    let text = fs::read_to_string(rig.config_file()).unwrap();
+    let servers = rig.folder().join("web.pem");
+    let text = text.replace("[trust]\n", &format!("[trust]\nservers = \"{}\"\n", servers.display()));
+    packages::write(&rig.config_file(), text.as_bytes());
+    let alternative = [&[0x30, 0x12, 0x82, 0x10][..], b"apps.example.org"].concat();
+    let shape = Shape {
+        code_signing: false,
+        other_purpose: Some(vec![1, 3, 6, 1, 5, 5, 7, 3, 1]),
+        more: vec![(vec![2, 5, 29, 17], false, alternative)],
+        ..Shape::at(at)
+    };
+    let server = authority.signer("apps.example.org", &shape).unwrap();
+    let web = rig.folder().join("web");
+    fs::create_dir(&web).unwrap();
+    packages::write(&web.join("key.pem"), server.key_pem().as_bytes());
+    packages::write(&web.join("chain.pem"), server.chain_pem().as_bytes());
+    fs::copy(rig.package("third-party"), web.join("app.jar")).unwrap();
+    fs::copy(rig.package("unsigned"), web.join("unsigned.jar")).unwrap();
+    packages::write(&web.join("broken.jar"), b"no archive");
+    let mut serving = world.outside(|| {
+        let mut python = Command::new("python3");
+        python.arg("-c").arg(SERVER).arg("93.184.215.14").current_dir(&web);
+        python.spawn().unwrap()
+    });
+    rig.start_again();
+    let fetch =
+        |path: &str| cli(&rig, &["app", "fetch", "--yes", &format!("https://apps.example.org{path}")]);
+    let fetched = wait::within(std::time::Duration::from_secs(10), || {
+        let output = fetch("/app.jar");
+        (output.json["reason"] != "fetch-failed").then_some(output)
+    });
+    let installed = fetched.expect("the server answers").ended(code::DONE).json;
+    assert_eq!((&installed["id"], &installed["domain"]), (&json!("third-party-app"), &json!("third-party")));
+    refused(fetch("/broken.jar"), "container-malformed");
+    refused(fetch("/nothing.jar"), "fetch-failed");
+    // Another path on the same server, and away from HTTPS.
+    assert_eq!(fetch("/moved").ended(code::DONE).json["id"], "third-party-app");
+    assert_eq!(fetch("/plain").ended(code::USAGE).json["reason"], "request-malformed");
+    let elsewhere = |url: &str| cli(&rig, &["app", "fetch", "--yes", url]);
+    refused(elsewhere("https://inward.example.org/app.jar"), "address-not-public");
+    refused(elsewhere("https://127.0.0.1/app.jar"), "address-not-public");
+    let own = format!("https://{}/", rig.ports().console);
+    refused(elsewhere(&own), "own-address");
+    // A server that is not who it says.
+    resolver.set("other.example.org", &["93.184.215.14"]);
+    refused(elsewhere("https://other.example.org/app.jar"), "fetch-failed");
+    assert_eq!(elsewhere("http://apps.example.org/app.jar").code, code::USAGE);
+    // Without a terminal and without a yes nothing is fetched.
+    let asked = cli(&rig, &["app", "fetch", "https://apps.example.org/unsigned.jar"]);
+    assert_eq!(asked.code, code::FAULT, "{}", asked.stderr);
+    let records = rig.journal(["--kind", "change"]);
+    let fetches = records.iter().filter(|record| record["action"] == "app.fetch").count();
+    assert!(fetches >= 8, "{fetches}");
+    serving.kill().and_then(|()| serving.wait()).unwrap();
+}
+
+/// Serves the folder over HTTPS, and two redirects.
+const SERVER: &str = r#"
+import http.server, ssl, sys
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        to = {"/moved": "/app.jar", "/plain": "http://apps.example.org/app.jar"}.get(self.path)
+        if to:
+            self.send_response(302)
+            self.send_header("Location", to)
+            self.end_headers()
+        else:
+            super().do_GET()
+server = http.server.ThreadingHTTPServer((sys.argv[1], 443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("chain.pem", "key.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"#;

@@ -285,12 +285,24 @@ fn only_closed_sets(page: &str) {
         ("decision", &["allow", "ask", "deny"]),
         ("direction", &["up", "down"]),
         ("domain", &["operator", "manufacturer", "third-party", "untrusted"]),
-        ("format", &["jar"]),
+        ("format", &["detached", "jar", "midlet"]),
         ("ingress", &["socks5", "http-connect", "http-forward"]),
         ("permission", &["single", "session", "blanket"]),
         ("reason", &reasons),
         ("result", &["closed", "cut", "failed", "idle", "reset", "verified", "untrusted", "refused"]),
-        ("state", &["enabled", "disabled", "invalid"]),
+        (
+            "state",
+            &[
+                "disabled",
+                "enabled",
+                "expired",
+                "invalid",
+                "not-enabled",
+                "not-in-charge",
+                "not-yet-valid",
+                "unaccepted",
+            ],
+        ),
         ("verdict", &["conforming", "delayed", "dropped"]),
     ];
     for line in page.lines().filter(|line| !line.starts_with('#')) {

@@ -121,7 +121,8 @@ pub async fn settle_roots(gate: &Arc<Gate>, _changing: &Changing<'_>) -> Vec<Arc
     let (mut ended, mut changed) = (Vec::new(), Vec::new());
     for app in gate.apps.list() {
         let cause = roots_in_the_way(&trusted, &app);
-        let by_roots = matches!(app.suspended, Some(Reason::RootDisabled | Reason::RootInvalid));
+        let by_roots =
+            matches!(app.suspended, Some(Reason::RootDisabled | Reason::RootInvalid | Reason::NoRoot));
         if cause == app.suspended || (cause.is_none() && !by_roots) {
             continue;
         }

@@ -198,8 +198,9 @@ impl Trusted {
         let of_domain = |root: &&Standing| root.id == *id && root.kind.domain() == domain;
         let mut states = self.roots.iter().filter(of_domain).map(|root| root.state).peekable();
         if states.peek().is_none() {
-            // Roots of a card that was taken out are not known any more.
-            return Some(Reason::RootInvalid);
+            // A card that was taken out took its roots along; any other root was taken away.
+            let of_a_card = self.sources.accepted.keys().any(|(_, key)| key == id);
+            return Some(if of_a_card { Reason::RootInvalid } else { Reason::NoRoot });
         }
         // A key that is there twice vouches as long as one of its certificates does.
         let mut why = None;
