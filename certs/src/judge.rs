@@ -195,7 +195,14 @@ fn judge(signers: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVe
         let mut budget = Budget::default();
         let paths = path::find(&signed.signer, &signed.certificates, store.roots().iter(), &mut budget)?;
         if paths.is_empty() {
-            let detail = format!("the signer in {} leads to no root of this device", Quoted(&signer.file));
+            let mut detail =
+                format!("the signer in {} leads to no root of this device", Quoted(&signer.file));
+            // Only the switches of roots may be in the way; whoever reads it wants to know.
+            let off = store.off().iter();
+            let found = path::find(&signed.signer, &signed.certificates, off, &mut Budget::default());
+            if found.is_ok_and(|found| !found.is_empty()) {
+                detail.push_str(" that is enabled");
+            }
             let key = sha256(&signed.signer.spki);
             return Ok(TrustVerdict::Untrusted(Untrusted::NoRoot { detail, key }));
         }

@@ -136,3 +136,52 @@ fn an_overdue_message_keeps_new_third_party_runs_from_starting() {
     assert_eq!(done(&rig, &["administrator", "show"])["overdue"], true);
     done(&rig, &["app", "start", &operator]);
 }
+
+#[test]
+fn a_message_is_applied_whole_or_not_at_all_whenever_the_gate_is_killed() {
+    let mut rig = Rig::start();
+    let app = rig.app("third-party");
+    let root = root_of(&rig, "third-party");
+    let administrator = Administrator::new("Administrator");
+    let pem = file(&rig, "administrator.pem", administrator.authority.pem());
+    let device = done(&rig, &["administrator", "set", pem.to_str().unwrap()])["device"].clone();
+    let device = device.as_str().unwrap().to_owned();
+    let branch = rig.packages().demo().pki.branch(SecurityDomain::ThirdParty).unwrap();
+    let certificate = branch.root.certificate().to_vec();
+    let mut random = rig::random::Random::new();
+    let (mut applied, mut lost) = (0, 0);
+    // Odd messages enable the root, even ones do not.
+    for sequence in 1..=24 {
+        let enabled: &[&[u8]] = if sequence % 2 == 1 { &[&certificate] } else { &[] };
+        let message = administrator.message(&device, sequence).replace_all(enabled);
+        let bytes = message.sign(&administrator.signer).unwrap();
+        let path = file(&rig, "message.ccm", &bytes);
+        let mut sending = rig.command();
+        sending.args(["ccm", "apply"]).arg(&path).stdout(std::process::Stdio::null());
+        let mut sending = sending.stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(random.below(40_000) as u64));
+        rig.kill();
+        let told = sending.wait().unwrap().success();
+        rig.start_again();
+        let known = done(&rig, &["administrator", "show"])["configuration"]["sequence"].as_u64().unwrap();
+        assert!(
+            known == sequence || (known == sequence - 1 && !told),
+            "{known} after {sequence}, told: {told}"
+        );
+        if known == sequence {
+            applied += 1;
+        } else {
+            lost += 1;
+        }
+        let state = if known % 2 == 1 { "enabled" } else { "not-enabled" };
+        assert_eq!(state_of(&rig, &root), state, "after message {known}");
+        let app_is = if known % 2 == 1 { "active" } else { "suspended" };
+        assert_eq!(app_state(&rig, &app).0, app_is, "after message {known}");
+        if known < sequence {
+            administrator.send_bytes(&rig, &bytes).ended(code::DONE);
+        }
+        assert_eq!(state_of(&rig, &root), if sequence % 2 == 1 { "enabled" } else { "not-enabled" });
+    }
+    println!("{applied} messages were applied before the kill, {lost} were not");
+    done(&rig, &["journal", "verify"]);
+}

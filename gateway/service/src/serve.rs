@@ -183,6 +183,9 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     });
     let gate = Arc::new(gate.map_err(|error| ServeError::process("set up the metrics", error))?);
 
+    // A gate that was killed between a change of roots and what it means for the apps settles it now.
+    apps::settle_roots(&gate, &gate.change().await).await;
+
     let workers = Workers::start().map_err(|error| ServeError::process("start the workers", error))?;
     let api = control::router(Arc::clone(&gate));
     let socket = state_dir.join(CONTROL_SOCKET);
