@@ -104,7 +104,7 @@ fn ours(bytes: &[u8], evidence: Evidence<'_>, store: &TrustStore) -> TrustVerdic
 /// Exit status 32 only says that the signer is not in the keystore by name; whether its chain leads to one of the roots there
 /// is in status 4.
 fn verified(opinion: &Opinion) -> bool {
-    opinion.exit & !32 == 0 && opinion.says.contains("jar verified.")
+    opinion.exit & !32 == 0 && opinion.says.contains("jar verified")
 }
 
 struct Signers {
@@ -194,13 +194,14 @@ fn file(parts: &[Part]) -> Option<usize> {
 
 fn unpacked(package: &[u8]) -> Vec<Part> {
     let mut archive = zip::ZipArchive::new(Cursor::new(package)).unwrap();
-    let read = |index| {
+    let count = archive.len();
+    let read = |index: usize| {
         let mut file = archive.by_index(index).unwrap();
         let mut content = Vec::new();
         file.read_to_end(&mut content).unwrap();
         (file.name().unwrap().into_owned(), content)
     };
-    (0..archive.len()).map(read).collect()
+    (0..count).map(read).collect()
 }
 
 /// One change of that package.
@@ -249,12 +250,13 @@ fn mutant(random: &mut Random, good: &Good<'_>, others: &[Good<'_>]) -> Option<C
 
 const MANIFEST: &str = "META-INF/MANIFEST.MF";
 
-const DEFECTS: [Defect; 13] = [
+const DEFECTS: [Defect; 14] = [
     Defect::None,
     Defect::AttributeTwice,
     Defect::AttributesUnsorted,
     Defect::AttributesUnsortedAfterwards,
     Defect::ContentTypeMissing,
+    Defect::ContentTypeUnsigned,
     Defect::ContentTypeWrong,
     Defect::ContentInside,
     Defect::DigestMissing,
@@ -414,19 +416,18 @@ fn whatever_the_engine_verifies_beside_a_file_openssl_verifies_too() {
             bench.cms("program", signer, &format!("{how} -outform DER")),
         ));
     }
-    for signer in &signers.all {
+    // Without the last: openssl 3.0 has no Ed25519 in CMS.
+    let known = &signers.all[..3];
+    for signer in known {
         for with_attributes in [true, false] {
-            // Ed25519 signs no digest, so it needs the attributes beside a file.
-            if with_attributes || *signer.chain_pem() != *signers.all[3].chain_pem() {
-                let signature = detached(signer, &program, with_attributes, Defect::None).unwrap();
-                goods.push((format!("forged {with_attributes}"), signature));
-            }
+            let signature = detached(signer, &program, with_attributes, Defect::None).unwrap();
+            goods.push((format!("forged {with_attributes}"), signature));
         }
     }
     let sound = goods.len();
     let mut cases = goods.clone();
     for defect in DEFECTS {
-        let signature = detached(random.one(&signers.all), &program, true, defect).unwrap();
+        let signature = detached(random.one(known), &program, true, defect).unwrap();
         cases.push((format!("{defect:?}"), signature));
     }
     while cases.len() < sound + SIGNATURES {

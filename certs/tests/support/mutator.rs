@@ -257,9 +257,13 @@ pub fn lines(random: &mut Random, text: &[u8], how: &str) -> Vec<u8> {
         }
         "empty-lines" => sections[chosen].push_str("\r\n\r\n"),
         "spaces" => {
-            sections[chosen] = sections[chosen].replacen(": ", random.one(&[":", ":  ", " : ", ": \t"]), 1)
+            let spaced = *random.one(&[":", ":  ", " : ", ": \t"]);
+            sections[chosen] = sections[chosen].replacen(": ", spaced, 1)
         }
-        _ => sections[last].truncate(sections[last].len() - 1 - random.below(4)),
+        _ => {
+            let left = sections[last].len() - 1 - random.below(4);
+            sections[last].truncate(left);
+        }
     }
     sections.concat().into_bytes()
 }
@@ -376,7 +380,7 @@ pub fn elements(random: &mut Random, der: &[u8], other: &[u8], how: &str) -> Opt
     });
     let path = random.one(&path).clone();
     let of_other = paths(&other);
-    let taken = at(&other, random.one(&of_other)).clone();
+    let taken = reach(&other, random.one(&of_other).as_slice())?.clone();
     let element = at_mut(&mut tree, &path);
     let count = element.within.len();
     let (one, two) = (random.below(count), random.below(count));

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use mexe_certs::{Evidence, Revocation, TrustStore, TrustVerdict};
+use mexe_certs::{Evidence, Revocation, TrustVerdict};
 use mexe_fuzz::{AT, PROGRAM, SIGNATURE, builder, judge};
 use mexe_model::Reason;
 

@@ -26,6 +26,8 @@ pub const ROOT: &[u8] = include_bytes!("../world/root.der");
 pub const TIMES: &[u8] = include_bytes!("../world/times.der");
 /// The signer's certificate.
 pub const SIGNER: &[u8] = include_bytes!("../world/signer.der");
+/// Another signer's, by the same root, with an Ed25519 key.
+pub const OTHER: &[u8] = include_bytes!("../world/other.der");
 /// A MIDlet suite, without a signature of its own.
 pub const SUITE: &[u8] = include_bytes!("../world/suite.jar");
 /// The signer's signature over the suite.

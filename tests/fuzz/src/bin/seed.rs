@@ -53,6 +53,7 @@ fn main() -> Done<()> {
     keep("container", "signed", &signed)?;
     keep("container", "unsigned", &package().unsigned()?)?;
     let other = root.signer("Other", &soon.with_key(KeyKind::Ed25519))?;
+    fs::write(world.join("other.der"), other.certificate())?;
     keep("container", "two-signers", &package().sign_all(&[("A", &signer), ("B", &other)])?)?;
     let sections =
         SignOptions { whole_manifest: false, digests: vec!["SHA-384", "SHA-512"], ..SignOptions::default() };
