@@ -93,7 +93,7 @@ impl Tally {
             eprintln!("  {judge} only, {times} times: {why}");
         }
         assert!(wrong.is_empty(), "verified by the engine, and not by {judge}:\n{}", wrong.join("\n"));
-        assert!(all >= least && *both >= least / 10 && *neither >= least / 10, "only {all} judged");
+        assert!(all >= least && *both >= least / 20 && *neither >= least / 20, "only {all} judged");
     }
 }
 
