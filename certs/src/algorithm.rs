@@ -193,9 +193,14 @@ pub(crate) fn pss(parameters: Option<AnyRef<'_>>) -> Result<Scheme, Unusable> {
     parameters.sequence(|reader| {
         let mut digest = Err(Unusable::weak("RSASSA-PSS with SHA-1"));
         let (mut mask, mut salt) = (false, false);
+        let mut before = None;
         while !reader.is_finished() {
             let field: AnyRef<'_> = reader.decode()?;
             let value = field.value();
+            // Each once and in order: a digest that came again would have a mask and a salt of another.
+            if before.replace(field.header().tag()).is_some_and(|before| before >= field.header().tag()) {
+                return Err(Unusable::malformed("RSASSA-PSS with parameters out of order"));
+            }
             match field.header().tag() {
                 Tag::ContextSpecific { constructed: true, number: TagNumber(0) } => {
                     digest = Digest::read(value)
@@ -277,6 +282,30 @@ mod tests {
         let strong: Vec<_> = Digest::ALL.into_iter().filter(|d| d.is_strong()).map(Digest::name).collect();
         assert_eq!(strong, ["SHA-256", "SHA-384", "SHA-512"]);
         assert!(!Scheme::RsaPkcs1(Digest::Sha1).is_strong() && Scheme::Ed25519.is_strong());
+    }
+
+    /// RSASSA-PSS with these parameters, DER.
+    fn pss_with(fields: &[&[u8]]) -> Result<Scheme, Unusable> {
+        let tlv =
+            |tag: u8, contents: &[u8]| [&[tag, u8::try_from(contents.len()).unwrap()], contents].concat();
+        let parameters = tlv(0x30, &fields.concat());
+        let oid = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a";
+        Scheme::read(&tlv(0x30, &[&oid[..], &parameters].concat()), None)
+    }
+
+    #[test]
+    fn pss_parameters_stand_once_and_in_order() {
+        let sha256 = b"\xa0\x0d\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+        let sha512 = b"\xa0\x0d\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03";
+        let mask = b"\xa1\x1a\x30\x18\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+        let salt = b"\xa2\x03\x02\x01\x20";
+        assert_eq!(pss_with(&[sha256, mask, salt]).unwrap(), Scheme::RsaPss(Digest::Sha256));
+        // The mask and the salt are those of SHA-256.
+        for fields in
+            [&[&sha256[..], mask, salt, sha512][..], &[sha256, salt, mask], &[sha256, mask, mask, salt]]
+        {
+            assert_eq!(pss_with(fields).unwrap_err().reason, Reason::CertificateMalformed);
+        }
     }
 
     #[test]

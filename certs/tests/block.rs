@@ -30,6 +30,7 @@ fn every_defect_of_a_block_is_refused_by_its_reason() {
         (Defect::AttributesUnsorted, Reason::SignatureMalformed),
         (Defect::AttributesUnsortedAfterwards, Reason::SignatureMalformed),
         (Defect::ContentTypeMissing, Reason::SignatureMalformed),
+        (Defect::ContentTypeUnsigned, Reason::SignatureMalformed),
         (Defect::ContentTypeWrong, Reason::SignatureMalformed),
         (Defect::ContentInside, Reason::SignatureMalformed),
         (Defect::DigestMissing, Reason::SignatureMalformed),

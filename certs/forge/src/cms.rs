@@ -21,6 +21,8 @@ pub enum Defect {
     AttributesUnsortedAfterwards,
     /// The content type attribute is missing.
     ContentTypeMissing,
+    /// A content type attribute stands among the unsigned ones too.
+    ContentTypeUnsigned,
     /// The content type attribute names another type.
     ContentTypeWrong,
     /// The content stands in the block.
@@ -93,8 +95,11 @@ pub(crate) fn sign(
     signer_info.push(tlv(0x04, &signature));
     let mut unsigned: Vec<u8> =
         stamp(&signature).iter().flat_map(|token| attribute(OID_TIMESTAMP, token)).collect();
-    if defect == Defect::UnsignedAttributes {
-        unsigned.extend(attribute(OID_CONTENT_TYPE, OID_DATA));
+    match defect {
+        Defect::ContentTypeUnsigned => unsigned.extend(attribute(OID_CONTENT_TYPE, OID_DATA)),
+        // 2.25.1 is nobody's attribute.
+        Defect::UnsignedAttributes => unsigned.extend(attribute(b"\x06\x02\x69\x01", OID_DATA)),
+        _ => {}
     }
     if !unsigned.is_empty() {
         signer_info.push(tlv(0xa1, &unsigned));

@@ -86,6 +86,9 @@ impl<'a> SignerInfo<'a> {
             if let Some(unsigned) = tagged(reader, 1)? {
                 for attribute in each(unsigned.value())? {
                     let (oid, values) = read_attribute(attribute)?;
+                    if SIGNED_ONLY.contains(&oid) {
+                        return Err(unexpected(Tag::Set));
+                    }
                     if oid == OID_TIMESTAMP {
                         timestamps.push(values);
                     }
@@ -251,4 +254,8 @@ const OID_SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.
 const OID_SIGNING_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.12");
 const OID_SIGNING_CERTIFICATE_V2: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
+const OID_SIGNING_TIME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.5");
+/// What must never stand among the unsigned attributes (RFC 5652, 11, and RFC 6211, 2).
+const SIGNED_ONLY: [ObjectIdentifier; 4] =
+    [OID_ALGORITHM_PROTECTION, OID_CONTENT_TYPE, OID_MESSAGE_DIGEST, OID_SIGNING_TIME];
 const OID_TIMESTAMP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.14");

@@ -113,6 +113,30 @@ impl Workshop {
         Opinion { exit: output.status.code().unwrap(), says }
     }
 
+    /// Runs many commands of keytool, jarsigner and jar in one virtual machine; words are parted by spaces. What each says
+    /// is on one line.
+    pub fn batch(&self, commands: &[String]) -> Vec<Opinion> {
+        self.write("Batch.java", include_str!("Batch.java"));
+        let lines: Vec<String> =
+            commands.iter().map(|c| c.split_whitespace().collect::<Vec<_>>().join("\t")).collect();
+        self.write("commands", lines.join("\n"));
+        let mut command = self.tool("java");
+        for tool in ["java.base/sun.security.tools.keytool", "jdk.jartool/sun.security.tools.jarsigner"] {
+            command.args(["--add-exports", &format!("{tool}=ALL-UNNAMED")]);
+        }
+        command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "Batch.java", "commands"]);
+        let output = succeeds(command);
+        let answers: Vec<Opinion> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| {
+                let (exit, says) = line.split_once('\t')?;
+                Some(Opinion { exit: exit.parse().ok()?, says: says.to_owned() })
+            })
+            .collect();
+        assert_eq!(answers.len(), commands.len(), "{}", String::from_utf8_lossy(&output.stderr));
+        answers
+    }
+
     /// Copies an archive with python3's zipfile and changes it: `remove NAME`, `replace NAME FILE`, `add NAME FILE`.
     pub fn edit(&self, from: &str, operation: &str) -> Vec<u8> {
         let mut command = self.tool("python3");
