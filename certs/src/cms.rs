@@ -11,7 +11,7 @@ use crate::certificate::Certificate;
 use crate::timestamp::{self, Stamp};
 use crate::verdict::{Quoted, Refusal};
 
-mod parts;
+pub(crate) mod parts;
 
 use parts::{Attributes, Named, Parts, SignerInfo};
 pub(crate) use parts::{OID_DATA, elements, tagged, unexpected};

@@ -4,17 +4,17 @@ use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Encode, Length, Reader, SliceReader, Tag, TagNumber};
 
 /// The parts of a SignedData, each as it stands there.
-pub(super) struct Parts<'a> {
-    pub(super) digest_algorithms: Vec<&'a [u8]>,
-    pub(super) content_type: ObjectIdentifier,
+pub(crate) struct Parts<'a> {
+    pub(crate) digest_algorithms: Vec<&'a [u8]>,
+    pub(crate) content_type: ObjectIdentifier,
     /// The content, if it stands in the block.
-    pub(super) content: Option<&'a [u8]>,
-    pub(super) certificates: Vec<&'a [u8]>,
-    pub(super) signers: Vec<&'a [u8]>,
+    pub(crate) content: Option<&'a [u8]>,
+    pub(crate) certificates: Vec<&'a [u8]>,
+    pub(crate) signers: Vec<&'a [u8]>,
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn read(block: &'a [u8]) -> Result<Self, der::Error> {
+    pub(crate) fn read(block: &'a [u8]) -> Result<Self, der::Error> {
         let (kind, signed_data) = AnyRef::from_der(block)?.sequence(|reader| {
             let kind: ObjectIdentifier = reader.decode()?;
             let explicit = tagged(reader, 0)?.ok_or_else(|| unexpected(Tag::Sequence))?;
@@ -46,26 +46,28 @@ impl<'a> Parts<'a> {
 }
 
 /// How a block names its signer (RFC 5652, 5.3).
-pub(super) enum Named<'a> {
+pub(crate) enum Named<'a> {
     /// Version 1.
     IssuerAndSerial { issuer: &'a [u8], serial: &'a [u8] },
     /// Version 3.
     KeyIdentifier(&'a [u8]),
 }
 
-pub(super) struct SignerInfo<'a> {
-    pub(super) signer: Named<'a>,
-    pub(super) digest_algorithm: &'a [u8],
+pub(crate) struct SignerInfo<'a> {
+    pub(crate) signer: Named<'a>,
+    pub(crate) digest_algorithm: &'a [u8],
     /// The value of the [0] field.
-    pub(super) signed_attributes: Option<&'a [u8]>,
-    pub(super) signature_algorithm: &'a [u8],
-    pub(super) signature: &'a [u8],
+    pub(crate) signed_attributes: Option<&'a [u8]>,
+    pub(crate) signature_algorithm: &'a [u8],
+    pub(crate) signature: &'a [u8],
+    /// Whether there are attributes that are not signed.
+    pub(crate) has_unsigned: bool,
     /// The values of each unsigned attribute that is a timestamp.
-    pub(super) timestamps: Vec<Vec<&'a [u8]>>,
+    pub(crate) timestamps: Vec<Vec<&'a [u8]>>,
 }
 
 impl<'a> SignerInfo<'a> {
-    pub(super) fn read(info: &'a [u8]) -> Result<Self, der::Error> {
+    pub(crate) fn read(info: &'a [u8]) -> Result<Self, der::Error> {
         AnyRef::from_der(info)?.sequence(|reader| {
             let version: u8 = reader.decode()?;
             let signer = match version {
@@ -83,7 +85,8 @@ impl<'a> SignerInfo<'a> {
             let signature_algorithm = reader.tlv_bytes()?;
             let signature: &OctetStringRef = reader.decode()?;
             let mut timestamps = Vec::new();
-            if let Some(unsigned) = tagged(reader, 1)? {
+            let unsigned = tagged(reader, 1)?;
+            if let Some(unsigned) = unsigned {
                 for attribute in each(unsigned.value())? {
                     let (oid, values) = read_attribute(attribute)?;
                     if SIGNED_ONLY.contains(&oid) {
@@ -100,6 +103,7 @@ impl<'a> SignerInfo<'a> {
                 signed_attributes,
                 signature_algorithm,
                 signature: signature.as_bytes(),
+                has_unsigned: unsigned.is_some(),
                 timestamps,
             })
         })
@@ -124,21 +128,21 @@ fn read_attribute(attribute: &[u8]) -> Result<(ObjectIdentifier, Vec<&[u8]>), de
 }
 
 /// What of the signed attributes is looked at.
-pub(super) struct Attributes<'a> {
+pub(crate) struct Attributes<'a> {
     content_type: Option<ObjectIdentifier>,
-    pub(super) message_digest: Option<&'a [u8]>,
+    pub(crate) message_digest: Option<&'a [u8]>,
     /// Digest and signature algorithm of CMSAlgorithmProtection (RFC 6211).
     protection: Option<(&'a [u8], Option<&'a [u8]>)>,
     /// SigningCertificate (RFC 2634, 5.4) and SigningCertificateV2 (RFC 5035, 3).
-    pub(super) signing_certificate: [Option<&'a [u8]>; 2],
+    pub(crate) signing_certificate: [Option<&'a [u8]>; 2],
     /// The attributes as the SET OF that was hashed.
-    pub(super) as_set: Vec<u8>,
+    pub(crate) as_set: Vec<u8>,
 }
 
 impl<'a> Attributes<'a> {
     /// Reads the value of the [0] field. The attributes must already be in the order of DER: who sorts them before
     /// hashing accepts a message that others refuse.
-    pub(super) fn read(value: &'a [u8]) -> Result<Self, der::Error> {
+    pub(crate) fn read(value: &'a [u8]) -> Result<Self, der::Error> {
         let all = each(value)?;
         if !all.windows(2).all(|pair| matches!(pair, [a, b] if a < b)) {
             return Err(unexpected(Tag::Set));
@@ -176,7 +180,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// What must be among the attributes, and what must agree with the rest of the signer's information.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         content_type: ObjectIdentifier,
         info: &SignerInfo<'_>,
