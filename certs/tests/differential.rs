@@ -315,6 +315,7 @@ fn whatever_the_engine_verifies_jarsigner_verifies_too() {
         tally.note(case, &ours(&case.1, Evidence::Inside, &store), judge, &format!("{opinion:?}"));
         assert!(at >= sound || judge, "{}: jarsigner says {opinion:?}", case.0);
     }
+    tally.settle("jarsigner", 300);
     // That the tool says in a batch what it says by itself.
     for _ in 0..SAMPLES {
         let at = random.below(cases.len());
@@ -327,7 +328,6 @@ fn whatever_the_engine_verifies_jarsigner_verifies_too() {
         assert_eq!(one, other, "{}: {alone:?}, in a batch {:?}", cases[at].0, opinions[at]);
         assert_eq!(alone.exit, opinions[at].exit, "{}", cases[at].0);
     }
-    tally.settle("jarsigner", 300);
 }
 
 /// Packages that come with the change of one thing.
