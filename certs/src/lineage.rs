@@ -85,8 +85,10 @@ pub fn decide_update(installed: &Installed<'_>, offered: &Offered<'_>) -> Update
     let same_app =
         offered.lineage.domain == installed.lineage.domain && offered.lineage.name == installed.lineage.name;
     let same_key = offered.lineage.key.is_some() && offered.lineage.key == installed.lineage.key;
-    // The very same package is no update, signed or not.
-    if same_app && offered.package == installed.package {
+    // The very same package by the same signer, or by none, is no update. By another signer it is: whoever installs would go
+    // on with the new signer's key.
+    let same_signer = offered.lineage.key == installed.lineage.key;
+    if same_app && same_signer && offered.package == installed.package {
         return Update::Same(Keeps::Grants);
     }
     if same_app && same_key {
@@ -198,6 +200,20 @@ mod tests {
             let case = Case { versions, ..Case::default() };
             assert_eq!(decide(&case), Update::Same(Keeps::Grants), "{versions:?}");
         }
+    }
+
+    #[test]
+    fn the_same_package_by_another_signer_is_another_app() {
+        let (own, offered) = (lineage(OPERATOR, Some(OLD), "app"), lineage(OPERATOR, Some(NEW), "app"));
+        let update = |offered: &Lineage| {
+            let installed = Installed { lineage: &own, version: "1.0", package: PACKAGE[0] };
+            let (version, package) = ("1.0", PACKAGE[0]);
+            let offered =
+                Offered { lineage: offered, version, package, rotation: None, named: false, forced: false };
+            decide_update(&installed, &offered)
+        };
+        assert_eq!(update(&own), Update::Same(Keeps::Grants));
+        assert!(matches!(update(&offered), Update::NewApp { .. }));
     }
 
     #[test]
