@@ -11,6 +11,7 @@ use crate::container::Container;
 use crate::evidence::Evidence;
 use crate::jar::{self, Signer, Whole};
 use crate::limits::Limits;
+use crate::moment::Moment;
 use crate::path::{self, Budget, Holds, Path, Terms};
 use crate::root_store::TrustStore;
 use crate::verdict::{
@@ -18,7 +19,8 @@ use crate::verdict::{
 };
 use crate::{detached, jad, requested, timestamp};
 
-/// Judges the package of `size` bytes in `reader`, with what came along with it, against the roots of `store`, at the time `at`.
+/// Judges the package of `size` bytes in `reader`, with what came along with it, against the roots of `store`, at the time
+/// `at`, or as of a [`Moment`].
 ///
 /// The whole package is read. Nothing is remembered: the same bytes, store and time give the same answer.
 ///
@@ -39,7 +41,7 @@ pub fn verify<R: Read + Seek>(
     size: u64,
     evidence: Evidence<'_>,
     store: &TrustStore,
-    at: WallTime,
+    at: impl Into<Moment>,
     limits: &Limits,
 ) -> Verification {
     let refused =
@@ -67,7 +69,7 @@ pub fn verify<R: Read + Seek>(
         Ok(measured) => measured,
         Err(refusal) => return refused([0; 32], refusal),
     };
-    conclude_by(digest, whole, store, at)
+    conclude_by(digest, whole, store, at.into())
 }
 
 /// The answer for a JAR that was read to its end.
@@ -75,7 +77,7 @@ pub(crate) fn conclude(
     digest: [u8; 32],
     whole: Result<Whole, Refusal>,
     store: &TrustStore,
-    at: WallTime,
+    at: Moment,
 ) -> Verification {
     conclude_by(digest, whole.map(|whole| (whole, Rule::All)), store, at)
 }
@@ -84,7 +86,7 @@ fn conclude_by(
     digest: [u8; 32],
     whole: Result<(Whole, Rule), Refusal>,
     store: &TrustStore,
-    at: WallTime,
+    at: Moment,
 ) -> Verification {
     let judged = whole.and_then(|(Whole { mut facts, signers }, rule)| {
         let verdict = match rule {
@@ -166,7 +168,7 @@ pub(crate) fn digest<R: Read + Seek>(
 
 /// The verdict on a package that was signed by its descriptor: there a signer that leads nowhere is refused, because
 /// MIDP 2.0 does not install such a suite.
-fn first(ways: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVerdict, Refusal> {
+fn first(ways: &[Signer], store: &TrustStore, at: Moment) -> Result<TrustVerdict, Refusal> {
     let mut failed = None;
     let mut nowhere = None;
     for way in ways {
@@ -184,7 +186,7 @@ fn first(ways: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVerdi
 }
 
 /// The verdict on a whole package that all of these signed.
-fn judge(signers: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVerdict, Refusal> {
+fn judge(signers: &[Signer], store: &TrustStore, at: Moment) -> Result<TrustVerdict, Refusal> {
     if signers.is_empty() {
         let detail = "the package carries no signature".to_owned();
         return Ok(TrustVerdict::Untrusted(Untrusted::Unsigned { detail }));
@@ -193,12 +195,12 @@ fn judge(signers: &[Signer], store: &TrustStore, at: WallTime) -> Result<TrustVe
     for signer in signers {
         let signed = &signer.signed;
         let mut budget = Budget::default();
-        let paths = path::find(&signed.signer, &signed.certificates, store.roots().iter(), &mut budget)?;
+        let paths = path::of_store(&signed.signer, &signed.certificates, store, &mut budget)?;
         if paths.is_empty() {
             let mut detail =
                 format!("the signer in {} leads to no root of this device", Quoted(&signer.file));
             // Only the switches of roots may be in the way; whoever reads it wants to know.
-            let off = store.off().iter();
+            let off = store.off().iter().chain(store.roots());
             let found = path::find(&signed.signer, &signed.certificates, off, &mut Budget::default());
             if found.is_ok_and(|found| !found.is_empty()) {
                 detail.push_str(" that is enabled");
@@ -265,7 +267,7 @@ fn best<'p, 'a>(
     signer: &'p Signer,
     domain: SecurityDomain,
     store: &TrustStore,
-    at: WallTime,
+    at: Moment,
     budget: &mut Budget,
 ) -> Result<Vouching<'p, 'a>, Refusal> {
     let stamped = match &signer.signed.stamp {
@@ -278,11 +280,11 @@ fn best<'p, 'a>(
     let terms = Terms {
         purpose: Purpose::CodeSigning,
         weakness: signer.weakness.as_deref(),
-        at,
+        at: at.valid_at,
         stamped_at: stamped.counts_at(),
         legacy: store.rules().legacy && domain == SecurityDomain::ThirdParty,
         store,
-        revoked_by: at,
+        revoked_by: at.revoked_by,
     };
     let mut first = None;
     for path in paths {

@@ -5,13 +5,14 @@
 use std::io::{self, Read, Seek};
 use std::ops::Range;
 
-use mexe_model::{Reason, WallTime};
+use mexe_model::Reason;
 
 use crate::container::{self, Container};
 use crate::evidence::Evidence;
 use crate::jar::{self, Plan};
 use crate::judge;
 use crate::limits::{Limits, Work};
+use crate::moment::Moment;
 use crate::root_store::TrustStore;
 use crate::verdict::{Refusal, TrustVerdict, Verification};
 
@@ -96,7 +97,7 @@ pub fn verify_in_parts<R, O>(
     source: &Source<O>,
     evidence: Evidence<'_>,
     store: &TrustStore,
-    at: WallTime,
+    at: impl Into<Moment>,
     limits: &Limits,
     run: impl FnOnce(Vec<Part<'_, O>>) -> Vec<Outcome>,
 ) -> (Verification, Work)
@@ -145,7 +146,7 @@ where
         Some(refusal) => whole.and(Err(refusal)),
         None => whole,
     };
-    (judge::conclude(digest, whole, store, at), plan.map(|plan| plan.work).unwrap_or_default())
+    (judge::conclude(digest, whole, store, at.into()), plan.map(|plan| plan.work).unwrap_or_default())
 }
 
 /// The parts in the order in which their refusals count: the file, its layout, its entries from first to last.

@@ -10,6 +10,7 @@ use crate::algorithm::Digest;
 use crate::certificate::Certificate;
 use crate::chain::Purpose;
 use crate::cms::{Block, Content, Signed, elements, tagged, unexpected};
+use crate::moment::Moment;
 use crate::path::{self, Budget, Terms};
 use crate::root_store::TrustStore;
 use crate::verdict::Refusal;
@@ -73,7 +74,7 @@ fn read(token: &[u8], signature: &[u8]) -> Result<Token, Refusal> {
     Ok(Token { at: info.at, weakness: authority.weakness().or(weak_imprint), authority })
 }
 
-/// Whether a token's time counts for a signature in that domain, judged at the time `at`.
+/// Whether a token's time counts for a signature in that domain, judged as of `at`.
 ///
 /// # Errors
 /// Why not, in one line: then it is as if there were none.
@@ -81,13 +82,13 @@ pub(crate) fn vouches(
     stamp: &Stamp,
     domain: SecurityDomain,
     store: &TrustStore,
-    at: WallTime,
+    at: Moment,
 ) -> Result<WallTime, String> {
     let token = match stamp {
         Stamp::Signed(token) => token,
         Stamp::Uncomputable(why) => return Err(why.clone()),
     };
-    if token.at.as_secs() > at.as_secs() {
+    if token.at.as_secs() > at.valid_at.as_secs() {
         return Err(format!("its time {} is still to come", token.at));
     }
     let authority = &token.authority;
@@ -102,7 +103,7 @@ pub(crate) fn vouches(
         stamped_at: None,
         legacy: false,
         store,
-        revoked_by: at,
+        revoked_by: at.revoked_by,
     };
     let mut first = None;
     for path in &paths {

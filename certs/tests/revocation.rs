@@ -13,8 +13,11 @@
 
 mod support;
 
+use std::io::Cursor;
+
 use mexe_certs::{
-    ListState, Revocation, RootKind, Rules, Staleness, TrustStore, TrustStoreBuilder, TrustVerdict, Voucher,
+    Evidence, Limits, ListState, Moment, Revocation, RootKind, Rules, Staleness, TrustStore,
+    TrustStoreBuilder, TrustVerdict, Voucher, verify,
 };
 use mexe_forge::pki::{Authority, KeyKind, ListShape, RevocationReason, Shape, pem, serial};
 use mexe_model::{Reason, WallTime};
@@ -95,6 +98,23 @@ fn a_revocation_counts_from_its_date_on() {
     let at = |at| judged_by(&world, Rules::default(), &list, at);
     assert_eq!(at(later(9)).reason(), None);
     assert_eq!(at(later(10)).reason(), Some(Reason::CertificateRevoked));
+}
+
+#[test]
+fn judged_as_of_the_past_what_was_revoked_since_vouches_for_nothing() {
+    let world = world();
+    let package = sample().sign(&world.signer).unwrap();
+    let list = ListShape::at(AT).revoking(world.signer.certificate(), AT).unwrap();
+    let store = with_lists(&world, Rules::default(), &[world.issuer.list(&list).unwrap()]);
+    let reason = |revoked_by| {
+        let at = Moment { valid_at: earlier(60), revoked_by };
+        let size = package.len() as u64;
+        let judged =
+            verify(Cursor::new(&package), size, Evidence::Inside, &store, at, &Limits::default()).verdict;
+        judged.reason()
+    };
+    assert_eq!(reason(earlier(60)), None);
+    assert_eq!(reason(AT), Some(Reason::CertificateRevoked));
 }
 
 #[test]

@@ -7,10 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use mexe_certs::{Evidence, Limits, Outcome, Part, Source, Verification};
-use mexe_model::WallTime;
-
 use crate::trust::Trusted;
+use mexe_certs::{Evidence, Limits, Moment, Outcome, Part, Source, Verification};
 
 /// Judges the first `size` bytes of `file` against the roots of this device. `digest` is their SHA-256 if they were hashed
 /// already and cannot have changed since. Blocks; the calling thread works too.
@@ -20,7 +18,7 @@ pub fn verify(
     digest: Option<[u8; 32]>,
     evidence: Evidence<'_>,
     trusted: &Trusted,
-    at: WallTime,
+    at: impl Into<Moment>,
 ) -> Verification {
     let source = Source { open: || Ok(Place { file, size, at: 0 }), size, digest };
     let limits = Limits::default();
@@ -93,6 +91,8 @@ mod tests {
     use mexe_certs::{Evidence, Limits, RootKind, TrustStore};
     use mexe_forge::jar::JarBuilder;
     use mexe_forge::pki::{Authority, Shape};
+
+    use mexe_model::WallTime;
 
     use super::*;
 
