@@ -161,6 +161,7 @@ impl Certificate {
             not_before: self.not_before,
             not_after: self.not_after,
             sha256: sha256(&self.der),
+            key: sha256(&self.spki),
             groups: self.groups.unwrap_or(Groups::NONE),
         }
     }

@@ -34,7 +34,7 @@ pub fn judge(
     // One that cannot be read is no step of any path.
     let certificates: Vec<_> = others.iter().filter_map(|der| read(der).ok()).collect();
     let mut budget = Budget::default();
-    let paths = path::find(&signer, &certificates, store.roots().iter(), &mut budget)?;
+    let paths = path::of_store(&signer, &certificates, store, &mut budget)?;
     let terms = Terms {
         purpose: Purpose::Other(wanted.purpose),
         weakness: None,

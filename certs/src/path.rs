@@ -6,8 +6,10 @@
 use mexe_model::{Groups, Reason, SecurityDomain, WallTime};
 use x509_cert::ext::pkix::KeyUsage;
 
+use crate::ccm::Standing;
 use crate::certificate::Certificate;
 use crate::chain::{self, Purpose};
+use crate::fingerprint::Fingerprint;
 use crate::form::Place;
 use crate::revocation::{ListState, RevocationList, Status};
 use crate::root_store::{Root, TrustStore};
@@ -26,6 +28,18 @@ impl<'a> Path<'a> {
     /// The chain, then the root.
     fn certificates(&self) -> impl Iterator<Item = &'a Certificate> {
         self.chain.iter().copied().chain([&self.root.certificate])
+    }
+
+    /// What the administrator of the third party domain says of it.
+    fn standing(&self, store: &TrustStore) -> Standing {
+        match store.administered() {
+            Some((administrator, configuration)) if self.domain() == SecurityDomain::ThirdParty => {
+                let certificates: Vec<_> = self.certificates().map(|c| Fingerprint::of(&c.der)).collect();
+                let keys: Vec<_> = self.certificates().map(|c| Fingerprint::of(&c.spki)).collect();
+                configuration.standing(administrator, &certificates, &keys)
+            }
+            _ => Standing::Enabled,
+        }
     }
 
     /// The earliest end of validity.
@@ -62,6 +76,22 @@ pub(crate) fn find<'a>(
     let mut search = Search { pool, roots, budget, found: Vec::new() };
     search.extend(&mut vec![signer])?;
     Ok(search.found)
+}
+
+/// All paths to the roots of the store that may vouch, as far as the administrator of the third party domain lets them:
+/// a path with a key that was disabled is judged, so that the refusal says so; one where nothing was enabled is none.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn of_store<'a>(
+    signer: &'a Certificate,
+    certificates: &'a [Certificate],
+    store: &'a TrustStore,
+    budget: &mut Budget,
+) -> Result<Vec<Path<'a>>, Refusal> {
+    let mut paths = find(signer, certificates, store.roots().iter(), budget)?;
+    paths.retain(|path| path.standing(store) != Standing::NotEnabled);
+    Ok(paths)
 }
 
 /// How many signatures may still be computed for one signer: on certificates while paths are searched, then on the
@@ -162,10 +192,14 @@ pub(crate) struct Holds {
 /// Judges one path of a signer.
 ///
 /// # Errors
-/// The first of: `key-too-small`, `algorithm-weak`, `certificate-expired` or `certificate-not-yet-valid`,
+/// The first of: `root-disabled` when the administrator disabled a key in it, `key-too-small`, `algorithm-weak`, `certificate-expired` or `certificate-not-yet-valid`,
 /// `usage-not-code-signing`, `restriction-unreadable`, `certificate-malformed`, `certificate-revoked`, `revocation-stale`;
 /// `too-costly` when the budget is spent.
 pub(crate) fn judge(path: &Path<'_>, terms: &Terms<'_>, budget: &mut Budget) -> Result<Holds, Refusal> {
+    if let Standing::KeyDisabled(key) = path.standing(terms.store) {
+        let detail = format!("the administrator disabled the key {key} of its chain");
+        return Err(Refusal::new(Reason::RootDisabled, detail));
+    }
     let legacy_key = sizes(path, terms.legacy)?;
     let legacy_algorithm = algorithms(path, terms)?;
     let at = validity(path, terms)?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use mexe_model::{RootId, SecurityDomain, WallTime};
 
 use crate::algorithm::sha256;
+use crate::ccm::Configuration;
 use crate::certificate::Certificate;
 use crate::fingerprint::Fingerprint;
 use crate::revocation::{self, LISTS_MAX, ListFacts, ListFault, ListProblem, RevocationList};
@@ -160,6 +161,7 @@ pub struct TrustStore {
     timestamping: Vec<Root>,
     lists: Vec<Arc<RevocationList>>,
     rules: Rules,
+    administered: Option<(Fingerprint, Configuration)>,
 }
 
 impl TrustStore {
@@ -184,6 +186,19 @@ impl TrustStore {
         let all = self.roots.drain(..).chain(self.off.drain(..));
         (self.roots, self.off) = all.partition(vouches);
         self
+    }
+
+    /// From now on the holder of that root key administers the third party domain: its chains vouch as far as its messages
+    /// say.
+    #[must_use]
+    pub fn administered_by(mut self, key: Fingerprint, configuration: Configuration) -> Self {
+        self.administered = Some((key, configuration));
+        self
+    }
+
+    /// Who administers the third party domain, and what its messages said; `None` for the user.
+    pub(crate) fn administered(&self) -> Option<(&Fingerprint, &Configuration)> {
+        self.administered.as_ref().map(|(key, configuration)| (key, configuration))
     }
 
     /// The roots of timestamping authorities, in the order in which they were added. They vouch for times, never for
@@ -237,7 +252,8 @@ impl TrustStoreBuilder {
     /// certificate: its id, or why it does not vouch at the time `at`.
     ///
     /// A root that has expired, or is not valid yet, is named as a problem but kept, because validity is asked at each
-    /// judgement. A key that two domains claim is off in both.
+    /// judgement. A key that two domains claim is off in both, unless one claim is a card's: that
+    /// is nothing against a claim that is on the device.
     pub fn add(
         &mut self,
         kind: RootKind,
@@ -352,8 +368,19 @@ impl TrustStoreBuilder {
         if let Some((_, other)) = self.claimed_twice.iter().find(|(twice, _)| *twice == id) {
             return Err(RootFault::InTwoDomains { other: other.clone() });
         }
-        let claimed = self.roots.iter().find(|root| root.id == id && root.domain() != kind.domain());
-        if let Some(other) = claimed.map(|root| root.source.clone()) {
+        let claims = |root: &&Root| root.id == id && root.domain() != kind.domain();
+        // Whoever puts a card in takes no root out: a card's claim on another's key is nothing.
+        if provenance == Provenance::Usim
+            && let Some(other) = self.roots.iter().filter(claims).find(|r| r.provenance != Provenance::Usim)
+        {
+            return Err(RootFault::InTwoDomains { other: other.source.clone() });
+        }
+        if provenance != Provenance::Usim {
+            let kind = kind.domain();
+            let of_card = |r: &Root| r.provenance == Provenance::Usim && r.id == id && r.domain() != kind;
+            self.roots.retain(|root| !of_card(root));
+        }
+        if let Some(other) = self.roots.iter().find(claims).map(|root| root.source.clone()) {
             self.roots.retain(|root| root.id != id);
             self.claimed_twice.push((id, other.clone()));
             return Err(RootFault::InTwoDomains { other });
@@ -376,6 +403,7 @@ impl TrustStoreBuilder {
             timestamping: self.timestamping,
             lists: self.lists,
             rules: self.rules,
+            administered: None,
         }
     }
 }

@@ -133,6 +133,8 @@ pub struct CertificateFacts {
     pub not_after: WallTime,
     /// SHA-256 of the certificate.
     pub sha256: [u8; 32],
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub key: [u8; 32],
     /// The action groups that this certificate leaves to what is signed under it; all, when it has no access restriction.
     pub groups: Groups,
 }

@@ -22,7 +22,7 @@ use mexe_forge::ccm::{Message, MessageTarget, SealDefect, delegate};
 use mexe_forge::pki::{Authority, KeyKind, Shape, Signer};
 use mexe_model::Reason;
 use office::{DEVICE, HERE, Office, certificate_of, key_of, none};
-use support::{AT, DAY, earlier, later, store};
+use support::{AT, DAY, earlier, judge, later, sample, store};
 
 #[test]
 fn a_message_of_the_administrators_key_enables_and_is_remembered() {
@@ -99,6 +99,30 @@ fn one_enabled_certificate_of_a_chain_is_enough_and_one_disabled_key_too_many() 
     assert_eq!(state.standing(&office.key(), &chain, &keys), Standing::KeyDisabled(keys[0]));
     let state = office.after(&[&office.message(1).replace_all(&[issuer.certificate()])]);
     assert_eq!(state.standing(&office.key(), &chain, &keys), Standing::Enabled);
+}
+
+#[test]
+fn the_lists_hold_for_the_whole_chain_of_a_package() {
+    let office = Office::new();
+    let issuer = office.acme.intermediate("Issuer", &Shape::at(AT)).unwrap();
+    let signer = issuer.signer("Signer", &Shape::at(AT)).unwrap();
+    let package = sample().sign(&signer).unwrap();
+    let judged = |messages: &[&Message]| {
+        let state = office.after(messages);
+        let configuration = state.of(&office.key()).cloned().unwrap_or_default();
+        let store = store(&[(RootKind::ThirdParty, &office.acme)]);
+        judge(&package, &store.administered_by(office.key(), configuration)).verdict.reason()
+    };
+    let (acme, acme_issuer) = (office.acme.certificate(), issuer.certificate());
+    assert_eq!(judged(&[]), Some(Reason::NoRoot));
+    for enabled in [acme, acme_issuer, signer.certificate()] {
+        assert_eq!(judged(&[&office.message(1).replace_all(&[enabled])]), None);
+    }
+    let all = office.message(1).replace_all(&[acme]);
+    for disabled in [acme_issuer, signer.certificate()] {
+        let disabling = office.message(2).disable(&[disabled]).unwrap();
+        assert_eq!(judged(&[&all, &disabling]), Some(Reason::RootDisabled));
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@
 
 mod support;
 
-use mexe_certs::{RootKind, TrustStore};
+use mexe_certs::{Provenance, RootKind, TrustStore};
 use mexe_forge::pki::{Authority, KeyKind, Shape, pem};
 use mexe_model::Reason;
 use support::*;
@@ -106,6 +106,24 @@ fn a_key_of_two_domains_is_off_in_both() {
     let store = builder.build();
     assert!(store.roots().is_empty());
     assert_eq!(judge(&package, &store).verdict.reason(), Some(Reason::NoRoot));
+}
+
+#[test]
+fn a_cards_claim_on_a_root_of_the_device_is_nothing() {
+    let root = root("A");
+    let package = sample().sign(&root.signer("S", &Shape::at(AT)).unwrap()).unwrap();
+    let claims = [
+        (Provenance::Usim, RootKind::Operator),
+        (Provenance::Device, RootKind::ThirdParty),
+        (Provenance::Usim, RootKind::Manufacturer),
+    ];
+    let mut builder = TrustStore::builder();
+    for (provenance, kind) in claims {
+        builder.add_from(provenance, kind, "a", root.certificate(), AT);
+    }
+    let store = builder.build();
+    assert_eq!(store.roots().iter().map(|root| root.provenance()).collect::<Vec<_>>(), [Provenance::Device]);
+    assert_verified(&package, &store, mexe_model::SecurityDomain::ThirdParty);
 }
 
 #[test]

@@ -80,13 +80,7 @@ impl CcmState {
         certificates: &[Fingerprint],
         keys: &[Fingerprint],
     ) -> Standing {
-        let nothing = Configuration::default();
-        let configuration = self.of(arpk).unwrap_or(&nothing);
-        if let Some(key) = keys.iter().find(|key| configuration.disabled.contains(key)) {
-            return Standing::KeyDisabled(*key);
-        }
-        let enabled = certificates.iter().any(|certificate| configuration.enabled.contains(certificate));
-        if enabled || keys.contains(arpk) { Standing::Enabled } else { Standing::NotEnabled }
+        self.of(arpk).unwrap_or(&Configuration::default()).standing(arpk, certificates, keys)
     }
 
     /// The key that administers in the place of this one, after all that was handed over.
@@ -119,6 +113,20 @@ impl CcmState {
 }
 
 impl Configuration {
+    /// What the administrator with that key says of a chain: as [`CcmState::standing`].
+    pub fn standing(
+        &self,
+        arpk: &Fingerprint,
+        certificates: &[Fingerprint],
+        keys: &[Fingerprint],
+    ) -> Standing {
+        if let Some(key) = keys.iter().find(|key| self.disabled.contains(key)) {
+            return Standing::KeyDisabled(*key);
+        }
+        let enabled = certificates.iter().any(|certificate| self.enabled.contains(certificate));
+        if enabled || keys.contains(arpk) { Standing::Enabled } else { Standing::NotEnabled }
+    }
+
     /// What holds after a message that counts.
     pub(super) fn after(
         mut self,
