@@ -3,14 +3,14 @@
 //! for the roots of this device is [`crate::trust`]'s.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mexe_card::Origin;
-use mexe_certs::Rules;
 use mexe_certs::root_store::RootKind;
 use mexe_certs::usim::{CandidateCertificate, Image, decode};
+use mexe_certs::{Fingerprint, Rules};
 
 use crate::config::{Bearer, BearerKind, Config, Guard};
 use crate::gate::Gate;
@@ -60,6 +60,7 @@ impl Seen {
             network: binding.map(|binding| format!("{}{}", binding.network.mcc, binding.network.mnc)),
             spn: binding.and_then(|binding| binding.provider.clone()),
             gid1: binding.and_then(|binding| binding.group.as_deref()).map(crate::apps::hex),
+            subscription: (!image.imsi.is_empty()).then(|| Fingerprint::of(image.imsi.as_bytes())),
         };
         Some(Self { facts, roots, problems })
     }
@@ -96,22 +97,25 @@ pub fn modem(config: &Config) -> Option<(&Bearer, &str)> {
 pub async fn watch(gate: Arc<Gate>, guard: Guard) {
     let config = gate.config();
     let modem = modem(&config).map(|(_, device)| device.to_owned());
-    let dir = config.trust.usim.clone();
     drop(config);
-    match (modem, dir) {
-        (Some(device), _) => watch_modem(gate, device).await,
-        (None, Some(dir)) => watch_directory(gate, guard, dir).await,
-        (None, None) => {}
+    match modem {
+        Some(device) => watch_modem(gate, device).await,
+        None => watch_directory(gate, guard).await,
     }
 }
 
-async fn watch_directory(gate: Arc<Gate>, guard: Guard, dir: PathBuf) {
+/// The directory that the configuration names at that moment: a reload may name another, or none.
+async fn watch_directory(gate: Arc<Gate>, guard: Guard) {
     loop {
         tokio::select! {
             () = gate.stopped() => return,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let (dir, rules) = (dir.clone(), gate.trusted().sources.rules);
+        let (dir, rules) = (gate.config().trust.usim.clone(), gate.trusted().sources.rules);
+        let Some(dir) = dir else {
+            change::card(&gate, None).await;
+            continue;
+        };
         // Nothing but a handful of small files, but a disk may sleep.
         let seen = tokio::task::spawn_blocking(move || in_directory(&dir, &guard, rules)).await;
         if let Ok(seen) = seen {

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use mexe_journal::{Outcome, Record};
-use mexe_model::{Host, Instant, Reason};
+use mexe_model::{Host, Instant, Reason, SecurityDomain};
 use mexe_policy::parse_host;
 use mexe_qos::{Marking, TrafficClass};
 use serde_json::{Value, json};
@@ -58,13 +58,20 @@ struct Kept {
 struct Package {
     file: NamedTempFile,
     name: Option<String>,
+    /// The domain that the user was shown: what they agree to.
+    domain: Option<SecurityDomain>,
     since: Instant,
 }
 
 impl Fetched {
+    /// Throws away what nobody decided on in time.
+    pub fn sweep(&self, now: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).sweep(now);
+    }
+
     fn put(&self, package: Package, now: Instant) -> u64 {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.packages.retain(|_, package| now.since(package.since) < PATIENCE);
+        kept.sweep(now);
         while kept.packages.len() >= WAITING {
             kept.packages.pop_first();
         }
@@ -74,8 +81,16 @@ impl Fetched {
         number
     }
 
-    fn take(&self, number: u64) -> Option<Package> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).packages.remove(&number)
+    fn take(&self, number: u64, now: Instant) -> Option<Package> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.sweep(now);
+        kept.packages.remove(&number)
+    }
+}
+
+impl Kept {
+    fn sweep(&mut self, now: Instant) {
+        self.packages.retain(|_, package| now.since(package.since) < PATIENCE);
     }
 }
 
@@ -91,7 +106,7 @@ pub async fn fetch(gate: &Arc<Gate>, url: &str) -> Result<Value, Refused> {
         Err(_) => Err(failed("it took longer than half an hour")),
     };
     let judged = match fetched {
-        Ok((file, name)) => apps::look_at(gate, &file).await.map(|shown| (file, name, shown)),
+        Ok((file, name)) => apps::look_at(gate, &file).await.map(|looked| (file, name, looked)),
         Err(refused) => Err(refused),
     };
     let reason = judged.as_ref().err().map(|refused| refused.reason);
@@ -102,8 +117,9 @@ pub async fn fetch(gate: &Arc<Gate>, url: &str) -> Result<Value, Refused> {
         ..Record::change(clock::wall(), "app.fetch")
     };
     gate.journal.record(record).await.map_err(crate::grants::unavailable)?;
-    let (file, name, mut shown) = judged?;
-    let number = gate.fetched.put(Package { file, name: name.clone(), since: clock::now() }, clock::now());
+    let (file, name, (domain, mut shown)) = judged?;
+    let package = Package { file, name: name.clone(), domain, since: clock::now() };
+    let number = gate.fetched.put(package, clock::now());
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("id".to_owned(), json!(number));
         fields.insert("url".to_owned(), json!(url));
@@ -118,11 +134,12 @@ pub async fn fetch(gate: &Arc<Gate>, url: &str) -> Result<Value, Refused> {
 /// [`Reason::NotFound`] when it is not there any more; as [`apps::install`].
 pub async fn decide(gate: &Arc<Gate>, number: u64, install: bool) -> Result<Option<Arc<apps::App>>, Refused> {
     let gone = || Refused::about(Reason::NotFound, format!("there is no fetched package {number}"));
-    let package = gate.fetched.take(number).ok_or_else(gone)?;
+    let package = gate.fetched.take(number, clock::now()).ok_or_else(gone)?;
     if !install {
         return Ok(None);
     }
-    let offered = Offered { file_name: package.name, ..Offered::package(package.file) };
+    let agreed = Some(package.domain);
+    let offered = Offered { file_name: package.name, agreed, ..Offered::package(package.file) };
     apps::install(gate, offered).await.map(Some)
 }
 
@@ -161,7 +178,11 @@ fn elsewhere(from: &Uri, to: &str) -> Result<Uri, Refused> {
         (Some(rest), Some(authority)) if !rest.starts_with('/') => format!("https://{authority}/{rest}"),
         _ => to.to_owned(),
     };
-    whole.parse().map_err(|_| failed("the server sends us to an address that is none"))
+    let uri: Uri = whole.parse().map_err(|_| failed("the server sends us to an address that is none"))?;
+    if uri.scheme_str() != Some("https") {
+        return Err(failed("the server sends us away from HTTPS"));
+    }
+    Ok(uri)
 }
 
 async fn ask(gate: &Arc<Gate>, tls: &TlsConnector, uri: &Uri) -> Result<hyper::Response<Incoming>, Refused> {

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::clock;
 use crate::gate::Gate;
 use crate::refused::Refused;
+use crate::trust::change;
 
 /// Under this name the floor is remembered.
 pub const REMEMBERED: &str = "floor";
@@ -68,6 +69,11 @@ impl Gate {
         judged.map_err(|refusal| Refused::about(refusal.reason, refusal.detail))
     }
 
+    /// What the clock says, or the latest time that is certain to be past, while the clock stands before it.
+    pub fn certain_time(&self) -> WallTime {
+        clock::wall().max(self.floor.get().latest().0)
+    }
+
     /// A timestamping authority saw this moment: it is past for ever.
     pub async fn seen_time(&self, stamped: Option<WallTime>) {
         let Some(stamped) = stamped else { return };
@@ -94,8 +100,14 @@ pub fn remember(floor: &TimeFloor) -> (Change, Record) {
 
 /// Watches the clock as long as the gate runs.
 pub async fn watch(gate: Arc<Gate>) {
+    let mut suspect = false;
     loop {
-        match gate.clock_holds() {
+        let held = gate.clock_holds();
+        if std::mem::replace(&mut suspect, held.is_err()) && held.is_ok() {
+            // What depends on the time was decided by another one.
+            change::again(&gate).await;
+        }
+        match held {
             Ok(()) => {
                 let journal_head = before_corrections(clock::wall());
                 gate.floor.raise(&TimeFloor { journal_head, ..TimeFloor::default() });

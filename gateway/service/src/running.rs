@@ -12,13 +12,14 @@ use mexe_relay::Key;
 use serde_json::{Value, json};
 use tokio::process::Child;
 
-use crate::apps::{self, App};
+use crate::apps::{self, App, Vouched};
 use crate::clock;
 use crate::gate::Gate;
 use crate::grants::unavailable;
 use crate::launch::{self, Program, Sealed};
 use crate::refused::Refused;
 use crate::runs::{NewRun, Run, Token};
+use crate::trust::Trusted;
 
 /// A run that has just begun: what its program needs to know.
 pub struct Started {
@@ -66,8 +67,8 @@ pub async fn begin_by_token(gate: &Arc<Gate>, app: &AppId, holder: Option<u32>) 
         Some(pid) => Some(ProcessWatch::open(pid)?),
         None => None,
     };
-    apps::judge_again(gate, &app).await?;
-    let started = begin(gate, &app, RunBinding::Token, holder).await?;
+    let judged_by = apps::judge_again(gate, &app).await?.by;
+    let started = begin(gate, &app, &judged_by, RunBinding::Token, holder).await?;
     if let Some(watch) = watch {
         let (gate, run) = (Arc::clone(gate), started.run);
         tokio::spawn(async move {
@@ -86,7 +87,7 @@ pub async fn begin_by_token(gate: &Arc<Gate>, app: &AppId, holder: Option<u32>) 
 /// [`Reason::AppSuspended`], [`Reason::JournalUnavailable`], or the runtime cannot be started.
 pub async fn execute(gate: &Arc<Gate>, app: &AppId, args: Vec<String>) -> Result<(Started, Child), Refused> {
     let app = gate.apps.get(app).ok_or(Reason::AppUnknown)?;
-    let mut sealed = apps::judge_again(gate, &app).await?;
+    let Vouched { mut sealed, by } = apps::judge_again(gate, &app).await?;
     let broken = |what: &str, error: std::io::Error| {
         Refused::about(Reason::AppSuspended, format!("`{}` cannot be started: {what}: {error}", app.id))
     };
@@ -97,7 +98,7 @@ pub async fn execute(gate: &Arc<Gate>, app: &AppId, args: Vec<String>) -> Result
         Runtime::Jar => gate.config().runtime.jar.command.clone(),
         Runtime::Native { .. } | Runtime::Program => gate.config().runtime.native.command.clone(),
     };
-    let started = begin(gate, &app, RunBinding::Measured, None).await?;
+    let started = begin(gate, &app, &by, RunBinding::Measured, None).await?;
     let program = Program {
         command,
         args,
@@ -122,6 +123,7 @@ pub async fn execute(gate: &Arc<Gate>, app: &AppId, args: Vec<String>) -> Result
 async fn begin(
     gate: &Arc<Gate>,
     app: &App,
+    judged_by: &Arc<Trusted>,
     binding: RunBinding,
     process: Option<u32>,
 ) -> Result<Started, Refused> {
@@ -130,12 +132,12 @@ async fn begin(
     }
     let changing = gate.change().await;
     let current = gate.apps.get(&app.id).filter(|now| now.digest == app.digest && now.suspended.is_none());
-    if current.is_none() {
+    let Some(app) = current.filter(|_| Arc::ptr_eq(judged_by, &gate.trusted())) else {
         return Err(Refused::about(
             Reason::AppSuspended,
-            format!("`{}` changed meanwhile; try again", app.id),
+            format!("`{}`, or whom the device trusts, changed meanwhile; try again", app.id),
         ));
-    }
+    };
     let new = NewRun {
         app: app.id.clone(),
         trust: app.trust,
@@ -227,13 +229,15 @@ pub async fn finish(gate: &Arc<Gate>, run: Arc<Run>, reason: Reason) {
     }
 }
 
-/// Ends runs that no program holds and nobody uses, as long as the gate runs.
+/// Ends runs that no program holds and nobody uses, as long as the gate runs; and forgets packages that were fetched and
+/// that nobody decided on.
 pub async fn end_overdue(gate: Arc<Gate>) {
     loop {
         tokio::select! {
             () = gate.stopped() => return,
             () = tokio::time::sleep(std::time::Duration::from_secs(15)) => {}
         }
+        gate.fetched.sweep(clock::now());
         for run in gate.runs.overdue(clock::now()) {
             end(&gate, run, Reason::IdleTimeout).await;
         }

@@ -147,7 +147,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let (journal, stored) = Journal::open(&state_dir, options)?;
     let device = load::device(&journal, &stored).await?;
     let floor = load::floor(&stored);
-    let trusted = load::trusted(&config, trust_files, &guard, &stored);
+    let trusted = load::trusted(&config, trust_files, &guard, &stored, &floor);
     for problem in &trusted.problems {
         tracing::warn!("{problem}");
     }

@@ -106,6 +106,7 @@ pub fn signers(verdict: &TrustVerdict) -> Value {
                 "not_before": certificate.not_before.to_string(),
                 "not_after": certificate.not_after.to_string(),
                 "sha256": hex(&certificate.sha256),
+                "key": hex(&certificate.key),
             })
         });
         json!({

@@ -17,14 +17,14 @@ use serde_json::json;
 use tempfile::NamedTempFile;
 
 use super::evidence::StoredEvidence;
-use super::judging::judge_file;
+use super::judging::{self, judge_again, judge_file};
 use super::{App, FOLDER, hex};
 use crate::clock;
 use crate::gate::Gate;
 use crate::grants::unavailable;
 use crate::refused::Refused;
 use crate::running;
-use crate::trust::InCharge;
+use crate::trust::{InCharge, Trusted};
 use crate::verdict;
 
 /// A package that somebody wants to install, with what came along.
@@ -44,6 +44,8 @@ pub struct Offered {
     pub update: Option<AppId>,
     /// Whether an older version may replace a newer one; grants are dropped then.
     pub downgrade: bool,
+    /// The domain that the user agreed to, where they were asked; any, where not.
+    pub agreed: Option<Option<SecurityDomain>>,
 }
 
 impl Offered {
@@ -57,6 +59,7 @@ impl Offered {
             version: None,
             update: None,
             downgrade: false,
+            agreed: None,
         }
     }
 }
@@ -68,23 +71,28 @@ impl Offered {
 /// [`Reason::JournalUnavailable`]; nothing is changed then.
 pub async fn install(gate: &Arc<Gate>, offered: Offered) -> Result<Arc<App>, Refused> {
     gate.clock_holds()?;
-    let judged = judge(gate, &offered).await;
-    let judged = match judged {
-        Ok(judged) => judged,
-        Err(refused) => {
-            write_refused_install(gate, offered.file_name.as_deref(), &refused).await;
-            return Err(refused);
+    let mut attempts = judging::ATTEMPTS;
+    let (judged, changing) = loop {
+        let trusted = gate.trusted();
+        let judged = match judge(gate, &offered, &trusted).await {
+            Ok(judged) => judged,
+            Err(refused) => {
+                write_refused_install(gate, offered.file_name.as_deref(), &refused).await;
+                return Err(refused);
+            }
+        };
+        let changing = gate.change().await;
+        // Roots may have changed while the package was read: what was found counts for nothing then.
+        if Arc::ptr_eq(&trusted, &gate.trusted()) {
+            break (judged, changing);
+        }
+        attempts -= 1;
+        if attempts == 0 {
+            return Err(judging::roots_change());
         }
     };
-    let changing = gate.change().await;
     let Judged { trust, name, version, verification, statements } = judged;
     let verdict = &verification.verdict;
-    // Roots may have changed while the package was read.
-    let trusted = gate.trusted();
-    let in_the_way = |root| trusted.in_the_way(root, trust.domain()?);
-    if let Some(reason) = verdict::roots(verdict).iter().find_map(in_the_way) {
-        return Err(reason.into());
-    }
     let facts = verification.package.as_ref();
     let package = Package {
         lineage: lineage_of(trust, verdict::signer_key(verdict).as_deref(), &name),
@@ -169,12 +177,15 @@ pub async fn install(gate: &Arc<Gate>, offered: Offered) -> Result<Arc<App>, Ref
 ///
 /// # Errors
 /// What is wrong with it.
-pub async fn look_at(gate: &Arc<Gate>, package: &NamedTempFile) -> Result<serde_json::Value, Refused> {
+pub async fn look_at(
+    gate: &Arc<Gate>,
+    package: &NamedTempFile,
+) -> Result<(Option<SecurityDomain>, serde_json::Value), Refused> {
     let evidence = StoredEvidence::default();
-    let (judged, verification) = judge_file(gate, package.path(), &evidence, clock::wall()).await?;
+    let (judged, verification) = judge_file(gate, package.path(), &evidence, &gate.trusted()).await?;
     let trust = judged?;
     let facts = verification.package.as_ref();
-    Ok(json!({
+    let shown = json!({
         "verdict": verdict::name(&verification.verdict),
         "domain": trust.domain(),
         "reason": verdict::reason(&verification.verdict),
@@ -183,7 +194,8 @@ pub async fn look_at(gate: &Arc<Gate>, package: &NamedTempFile) -> Result<serde_
         "restricted_to": super::restricted(verdict::groups(&verification.verdict)),
         "signers": verdict::signers(&verification.verdict),
         "digest": hex(&verification.digest),
-    }))
+    });
+    Ok((trust.domain(), shown))
 }
 
 /// A package whose verdict and name are known.
@@ -196,10 +208,14 @@ struct Judged {
     statements: Result<Vec<Vec<u8>>, Refusal>,
 }
 
-async fn judge(gate: &Arc<Gate>, offered: &Offered) -> Result<Judged, Refused> {
-    let (judged, verification) =
-        judge_file(gate, offered.package.path(), &offered.evidence, clock::wall()).await?;
+async fn judge(gate: &Arc<Gate>, offered: &Offered, trusted: &Arc<Trusted>) -> Result<Judged, Refused> {
+    let (judged, verification) = judge_file(gate, offered.package.path(), &offered.evidence, trusted).await?;
     let trust = judged?;
+    if offered.agreed.is_some_and(|agreed| agreed != trust.domain()) {
+        let detail =
+            format!("it is in the domain `{trust}` now, which is not what was agreed to; fetch it again");
+        return Err(Refused::about(Reason::NotFound, detail));
+    }
     if let Some(facts) = verification.package.as_ref() {
         can_be_asked_for(gate, facts, verdict::groups(&verification.verdict), trust)?;
     }
@@ -208,6 +224,13 @@ async fn judge(gate: &Arc<Gate>, offered: &Offered) -> Result<Judged, Refused> {
         (Trust::Domain(_), StoredEvidence::Inside) => statements(offered.package.path()).await?,
         _ => Ok(Vec::new()),
     };
+    if statements.as_ref().is_ok_and(|statements| !statements.is_empty()) {
+        // Whether the old key may still hand over depends on what is known of it now.
+        let slug = offered.update.clone().or_else(|| AppId::slug(&name));
+        if let Some(installed) = slug.and_then(|slug| gate.apps.get(&slug)) {
+            let _ = Box::pin(judge_again(gate, &installed)).await;
+        }
+    }
     Ok(Judged { trust, name, version, verification, statements })
 }
 
@@ -318,7 +341,12 @@ fn decide(gate: &Gate, app: &App, offered: &Offered, package: &Package<'_>) -> U
         (Ok(statements), Some(old_key), Some(new_key), Some(domain))
             if !statements.is_empty() && old_key != new_key =>
         {
-            Some(rotated(gate, statements, old_key, new_key, domain, &package.lineage.name))
+            // A signer that was revoked, or shut out, hands nothing over.
+            let shut_out = app.suspended.is_some_and(|why| {
+                matches!(why, Reason::CertificateRevoked | Reason::RevocationStale | Reason::RootDisabled)
+            });
+            let old = (old_key, shut_out);
+            Some(rotated(gate, statements, old, new_key, domain, &package.lineage.name))
         }
         _ => None,
     };
@@ -339,15 +367,18 @@ fn decide(gate: &Gate, app: &App, offered: &Offered, package: &Package<'_>) -> U
 fn rotated(
     gate: &Gate,
     statements: &[Vec<u8>],
-    old_key: Fingerprint,
+    (old_key, shut_out): (Fingerprint, bool),
     new_key: Fingerprint,
     domain: SecurityDomain,
     name: &str,
 ) -> Result<(), Refusal> {
     let trusted = gate.trusted();
-    let barred = |key: &Fingerprint| match &trusted.in_charge {
-        InCharge::Holder { configured, .. } => configured.disabled.contains(key),
-        InCharge::User => false,
+    let barred = |key: &Fingerprint| {
+        let by_administrator = match &trusted.in_charge {
+            InCharge::Holder { configured, .. } => configured.disabled.contains(key),
+            InCharge::User => false,
+        };
+        by_administrator || (shut_out && *key == old_key)
     };
     let claim = Claim { old_key, new_key, domain, name, at: clock::wall(), barred: &barred };
     judge_rotation(statements, &claim)

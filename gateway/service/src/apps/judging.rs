@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant as Stopwatch;
 
-use mexe_certs::Verification;
+use mexe_certs::{Moment, TrustVerdict, Verification};
 use mexe_journal::{AppState, Change, Record};
-use mexe_model::{AppId, Reason, Trust, WallTime};
+use mexe_model::{AppId, Reason, Trust};
 use mexe_relay::Key;
 use serde_json::json;
 
@@ -29,15 +29,40 @@ use crate::trust::Trusted;
 use crate::verdict;
 
 /// Judges an installed app again, before a run or after a change of roots: same bytes, same domain, verdict still good.
-/// What is returned is the very bytes that were judged, sealed.
 ///
 /// # Errors
 /// [`Reason::AppSuspended`] with the cause; the app is suspended until it is judged well again.
-pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused> {
+pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Vouched, Refused> {
+    for _ in 0..ATTEMPTS {
+        if let Some(vouched) = judge_once(gate, app).await? {
+            return Ok(vouched);
+        }
+    }
+    Err(roots_change())
+}
+
+/// An app whose verdict holds.
+pub struct Vouched {
+    /// The very bytes that were judged, sealed.
+    pub sealed: Sealed,
+    /// What they were judged by. Whoever begins a run sees that it is still in force.
+    pub by: Arc<Trusted>,
+}
+
+/// How often a package is judged anew because the roots changed meanwhile.
+pub(super) const ATTEMPTS: usize = 4;
+
+pub(super) fn roots_change() -> Refused {
+    Refused::about(Reason::AppSuspended, "the roots change faster than a package can be judged; try again")
+}
+
+/// `None` when the roots changed meanwhile.
+async fn judge_once(gate: &Arc<Gate>, app: &App) -> Result<Option<Vouched>, Refused> {
     gate.clock_holds()?;
     let path = gate.state_dir().join(&app.file);
     let (state_dir, format, evidence) = (gate.state_dir().to_owned(), app.format, app.evidence.clone());
     let trusted = gate.trusted();
+    let judged_by = Arc::clone(&trusted);
     let (installed_at, strict) = (app.installed_at, gate.config().policy.expiry == Expiry::Strict);
     let at = clock::wall();
     let began = Stopwatch::now();
@@ -48,12 +73,15 @@ pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused>
         // Sealed bytes are hashed while they are copied, and never change again.
         let (size, digest) = (sealed.size(), Some(*sealed.digest()));
         let mut verification = judging::verify(sealed.reader()?, size, digest, evidence, &trusted, at);
-        // An app that was installed while its certificates were valid stays, unless the owner wants it otherwise.
+        // An app that was installed while its certificates were valid stays, unless the owner wants it otherwise. What was
+        // revoked since is revoked all the same.
         if !strict && verdict::is_refused_for(&verification, Reason::CertificateExpired) {
-            verification = judging::verify(sealed.reader()?, size, digest, evidence, &trusted, installed_at);
+            let then = Moment { valid_at: installed_at, revoked_by: at };
+            verification = judging::verify(sealed.reader()?, size, digest, evidence, &trusted, then);
         }
         Ok((sealed, verification))
     });
+    let mut vouched = None;
     let (cause, sealed) = match judged.await {
         Ok(Ok((sealed, verification))) => {
             gate.metrics.verified(app.format, verdict::name(&verification.verdict), began.elapsed());
@@ -61,14 +89,15 @@ pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused>
             let cause = match verdict::trust(&verification) {
                 _ if !same_bytes => Some(Refused::from(Reason::EntryChanged)),
                 // The root that is off says more than that there is none.
-                Ok(Trust::Untrusted) if roots_in_the_way(&gate.trusted(), app).is_some() => {
-                    roots_in_the_way(&gate.trusted(), app).map(Refused::from)
+                Ok(Trust::Untrusted) if roots_in_the_way(&judged_by, app).is_some() => {
+                    roots_in_the_way(&judged_by, app).map(Refused::from)
                 }
                 Err(refused) => Some(refused),
                 // An app once verified never runs as untrusted, nor in another domain.
                 Ok(trust) if trust != app.trust => Some(verdict::lost_domain(&verification, app.trust)),
                 Ok(_) => None,
             };
+            vouched = Some(verification.verdict);
             (cause, Some(sealed))
         }
         Ok(Err(error)) => {
@@ -78,9 +107,16 @@ pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused>
             (Some(Refused::about(Reason::EntryMissing, format!("judging broke off: {error}"))), None)
         }
     };
-    set_state(gate, app, cause.as_ref()).await?;
+    let changing = gate.change().await;
+    // Roots may have changed while the package was read: what was found counts for nothing then.
+    if !Arc::ptr_eq(&judged_by, &gate.trusted()) {
+        return Ok(None);
+    }
+    let verdict = vouched.filter(|_| cause.is_none());
+    set_state(gate, &changing, app, verdict.as_ref(), cause.as_ref()).await?;
+    drop(changing);
     match (cause, sealed) {
-        (None, Some(sealed)) => Ok(sealed),
+        (None, Some(sealed)) => Ok(Some(Vouched { sealed, by: judged_by })),
         (cause, _) => {
             let why = cause.map_or_else(String::new, |cause| cause.to_string());
             Err(Refused::about(Reason::AppSuspended, format!("`{}` may not run: {why}", app.id)))
@@ -88,29 +124,50 @@ pub async fn judge_again(gate: &Arc<Gate>, app: &App) -> Result<Sealed, Refused>
     }
 }
 
-async fn set_state(gate: &Arc<Gate>, app: &App, cause: Option<&Refused>) -> Result<(), Refused> {
+/// Takes up what a judgement found: whether the app may run, and what a good verdict leaves to it.
+async fn set_state(
+    gate: &Arc<Gate>,
+    _changing: &Changing<'_>,
+    app: &App,
+    verdict: Option<&TrustVerdict>,
+    cause: Option<&Refused>,
+) -> Result<(), Refused> {
     let state = cause.map(|refused| refused.reason);
-    if state == app.suspended {
-        return Ok(());
-    }
-    let changing = gate.change().await;
     let Some(current) = gate.apps.get(&app.id).filter(|current| current.digest == app.digest) else {
         return Err(Reason::AppRemoved.into());
     };
-    gate.apps.put(App { suspended: state, ..App::clone(&current) });
+    let mut next = App { suspended: state, ..App::clone(&current) };
+    if let Some(verdict) = verdict {
+        next = App {
+            root: verdict::root(verdict),
+            roots: verdict::roots(verdict),
+            groups: verdict::groups(verdict),
+            legacy: verdict::is_legacy(verdict),
+            signers: verdict::signers(verdict),
+            ..next
+        };
+    }
+    let vouched_otherwise = (&next.roots, next.groups, next.legacy, &next.signers)
+        != (&current.roots, current.groups, current.legacy, &current.signers);
+    if state == current.suspended && !vouched_otherwise {
+        return Ok(());
+    }
+    let (mut change, record) = state_change(&app.id, app.trust, state, cause);
+    if vouched_otherwise {
+        change = Change::PutApp(next.stored());
+    }
+    gate.apps.put(next);
     if state.is_some() {
         gate.cut(&Key::App(app.id.clone()), Reason::AppSuspended);
     }
-    let (change, record) = state_change(&app.id, app.trust, state, cause);
     gate.journal.change(change, record).await.map_err(unavailable)?;
-    drop(changing);
     Ok(())
 }
 
 /// Why none of an app's signers is vouched for by what is in force now, as far as the roots alone tell.
 fn roots_in_the_way(trusted: &Trusted, app: &App) -> Option<Reason> {
     let domain = app.trust.domain()?;
-    app.roots.iter().find_map(|root| trusted.in_the_way(root, domain))
+    app.chains().iter().find_map(|chain| trusted.in_the_way(chain, domain))
 }
 
 /// After a change of roots: apps whose root is off are suspended and their flows cut, at once and without looking at any
@@ -188,9 +245,10 @@ pub(super) async fn judge_file(
     gate: &Arc<Gate>,
     path: &Path,
     evidence: &StoredEvidence,
-    at: WallTime,
+    trusted: &Arc<Trusted>,
 ) -> Result<(Result<Trust, Refused>, Verification), Refused> {
-    let (path, trusted, evidence) = (path.to_owned(), gate.trusted(), evidence.clone());
+    let (path, trusted, evidence) = (path.to_owned(), Arc::clone(trusted), evidence.clone());
+    let at = clock::wall();
     let format = evidence.as_evidence().format();
     let began = Stopwatch::now();
     let judging = tokio::task::spawn_blocking(move || -> io::Result<Verification> {

@@ -24,11 +24,12 @@ use crate::gate::Gate;
 use crate::grants::unavailable;
 use crate::refused::Refused;
 use crate::running;
+use crate::trust::Chain;
 
 pub use evidence::StoredEvidence;
 pub use install::look_at;
 pub use install::{Offered, install};
-pub use judging::{end_runs, judge_again, judge_running, program_of, settle_roots};
+pub use judging::{Vouched, end_runs, judge_again, judge_running, program_of, settle_roots};
 
 /// The folder of the state directory that packages lie in. No app may write there.
 pub const FOLDER: &str = "packages";
@@ -96,6 +97,24 @@ impl App {
             "installed_at": self.installed_at.to_string(),
             "signers": self.signers,
         })
+    }
+
+    /// The chain of every signer, as the last judgement found it.
+    fn chains(&self) -> Vec<Chain> {
+        let listed = self.signers.as_array().map(Vec::as_slice).unwrap_or_default();
+        let hashes = |signer: &Value, name: &str| {
+            let chain = signer.get("chain").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let hash = |certificate: &Value| certificate.get(name)?.as_str()?.parse().ok();
+            chain.iter().filter_map(hash).collect()
+        };
+        let chain = |(number, root): (usize, &RootId)| {
+            let (certificates, keys) = listed
+                .get(number)
+                .map(|signer| (hashes(signer, "sha256"), hashes(signer, "key")))
+                .unwrap_or_default();
+            Chain { root: root.clone(), certificates, keys }
+        };
+        self.roots.iter().enumerate().map(chain).collect()
     }
 
     fn stored(&self) -> StoredApp {

@@ -17,7 +17,7 @@ use super::extract::{Asked, Whole};
 use super::problem::Problem;
 use super::{Items, items, read_json};
 use crate::gate::Gate;
-use crate::trust::{InCharge, change};
+use crate::trust::{InCharge, change, lists};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,7 +90,7 @@ pub(super) async fn add_list(State(gate): State<Arc<Gate>>, list: Body) -> Resul
     let list = axum::body::to_bytes(list, most).await;
     let list =
         list.map_err(|_| Problem::new(Reason::BodyTooLarge, "a revocation list has at most 32 MiB"))?;
-    Ok((StatusCode::CREATED, items(change::add_list(&gate, &list).await?)).into_response())
+    Ok((StatusCode::CREATED, items(lists::add(&gate, &list).await?)).into_response())
 }
 
 pub(super) async fn administrator(State(gate): State<Arc<Gate>>) -> Json<Value> {

@@ -48,6 +48,7 @@ pub(super) fn trusted(
     files: Arc<Files>,
     guard: &Guard,
     stored: &mexe_journal::Loaded,
+    floor: &Floor,
 ) -> Trusted {
     let rules = rules(config);
     // A modem is asked when everything else is up; its card counts from then on.
@@ -58,7 +59,7 @@ pub(super) fn trusted(
     }
     let (facts, card_roots) = seen.map_or((None, Vec::new()), |seen| (Some(seen.facts), seen.roots));
     let sources = Sources { files, rules, card: facts, card_roots, ..Sources::remembered(stored) };
-    Trusted::of(sources, clock::wall())
+    Trusted::of(sources, clock::wall().max(floor.get().latest().0))
 }
 
 /// What this device is called in messages of the administrator: chosen at random at the first start, kept for ever.
@@ -215,10 +216,11 @@ pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
     let rules = rules(&config);
     changing.reload(config, profiles);
     changing.policy(|policy| policy.with_settings(settings));
-    let next = change::reloaded(&gate.trusted(), files, rules);
+    let next = change::reloaded(gate, files, rules);
     for problem in &next.problems {
         tracing::warn!("{problem}");
     }
-    change::take_up(gate, changing, next).await;
+    // Nothing is written down, so nothing can fail.
+    let _ = change::take_up(gate, changing, next, None).await;
     tracing::info!("reloaded");
 }

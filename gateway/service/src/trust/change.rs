@@ -1,4 +1,4 @@
-//! Changes of trust while the gate runs: roots added, switched and removed, the administrator, revocation lists, cards. Each
+//! Changes of trust while the gate runs: roots added, switched and removed, the administrator, cards. Each
 //! is decided against who is in charge, written down with its record, and settled at once: apps whose root no longer
 //! vouches are suspended, their flows cut and their runs ended; apps whose root is back may run again. What narrows counts
 //! before it is on disk, what widens after (S26).
@@ -9,11 +9,11 @@ use mexe_certs::TimeFloor;
 use mexe_certs::administrator::{Acceptance, Who};
 use mexe_certs::ccm::{self, CcmLimits, Receiver};
 use mexe_certs::root_store::{Provenance, Root, RootFault, RootKind, TrustStore};
-use mexe_journal::{Change, Outcome, Record, RootState, StoredList, StoredRoot};
-use mexe_model::{Reason, RootId, WallTime};
+use mexe_journal::{Change, Outcome, Record, RootState, StoredRoot};
+use mexe_model::{Reason, RootId, SecurityDomain, WallTime};
 use serde_json::{Value, json};
 
-use super::{InCharge, Sources, Standing, State, Trusted, stored_kind};
+use super::{HANDED_OVER, InCharge, Sources, Standing, State, Trusted, stored_kind};
 use crate::card::Seen;
 use crate::gate::{Changing, Gate};
 use crate::grants::unavailable;
@@ -84,7 +84,8 @@ async fn put(
     }
     let alone = builder.build();
     let [root] = alone.roots() else { return Err(Reason::RootUnusable.into()) };
-    let known = |standing: &&Standing| standing.id == *root.id() && standing.kind == kind;
+    let same_key = |standing: &&Standing| standing.id == *root.id() && standing.kind == kind;
+    let known = |standing: &&Standing| same_key(standing) && standing.fingerprint == root.fingerprint();
     if let Some(known) = trusted.roots.iter().find(known) {
         return Ok(known.shown());
     }
@@ -92,15 +93,18 @@ async fn put(
         id: root.id().clone(),
         kind: stored_kind(kind),
         state: RootState::Enabled,
-        source: name.to_owned(),
+        // No file of the owner's is taken for what came by a message.
+        source: if name == HANDED_OVER { "file".to_owned() } else { name.to_owned() },
         subject: root.subject().to_owned(),
         certificate: Some(root.der().to_vec()),
         changed_at: at,
     };
     let mut sources = Sources::clone(&trusted.sources);
+    // One certificate of each key is kept: the newer one takes the place of the older.
+    sources.added.retain(|old| (&old.id, old.kind) != (&stored.id, stored.kind));
     sources.added.push(stored.clone());
     sources.off.remove(&(root.id().clone(), kind.as_str()));
-    let next = Trusted::of(sources, at);
+    let next = Trusted::of(sources, gate.certain_time());
     let Some(standing) = next.roots.iter().find(known) else {
         let detail = format!("{}: the key is a root of another domain", printable_id(root.id()));
         return Err(Refused::about(Reason::RootInTwoDomains, detail));
@@ -109,7 +113,7 @@ async fn put(
     let record =
         Record { detail: Some(about(root.id(), kind, root.subject())), ..Record::change(at, action) };
     gate.journal.change(Change::PutRoot(stored), record).await.map_err(unavailable)?;
-    take_up(gate, changing, next).await;
+    take_up(gate, changing, next, None).await?;
     Ok(shown)
 }
 
@@ -152,9 +156,9 @@ pub async fn enable(gate: &Arc<Gate>, id: &RootId) -> Result<Value, Refused> {
     }
     let record = record_of(&found, "root.enable");
     gate.journal.change(Change::Several(changes), record).await.map_err(unavailable)?;
-    let next = Trusted::of(sources, clock::wall());
+    let next = Trusted::of(sources, gate.certain_time());
     let shown = of_id(&next, id)?.first().map_or(Value::Null, |root| root.shown());
-    take_up(gate, changing, next).await;
+    take_up(gate, changing, next, None).await?;
     Ok(shown)
 }
 
@@ -167,7 +171,7 @@ pub async fn disable(gate: &Arc<Gate>, id: &RootId) -> Result<Value, Refused> {
     let changing = gate.change().await;
     let trusted = gate.trusted();
     let mut sources = Sources::clone(&trusted.sources);
-    let found = of_id(&trusted, id)?;
+    let found = the_users(of_id(&trusted, id)?);
     let mut changes = Vec::new();
     for root in &found {
         match root.kind {
@@ -179,10 +183,9 @@ pub async fn disable(gate: &Arc<Gate>, id: &RootId) -> Result<Value, Refused> {
         changes.push(switched(&sources, root, RootState::Disabled));
     }
     let record = record_of(&found, "root.disable");
-    let next = Trusted::of(sources, clock::wall());
-    let shown = of_id(&next, id)?.first().map_or(Value::Null, |root| root.shown());
-    take_up(gate, changing, next).await;
-    narrowed(gate, Change::Several(changes), record).await?;
+    let next = Trusted::of(sources, gate.certain_time());
+    let shown = the_users(of_id(&next, id)?).first().map_or(Value::Null, |root| root.shown());
+    take_up(gate, changing, next, Some((Change::Several(changes), record))).await?;
     Ok(shown)
 }
 
@@ -193,7 +196,7 @@ pub async fn disable(gate: &Arc<Gate>, id: &RootId) -> Result<Value, Refused> {
 pub async fn remove(gate: &Arc<Gate>, id: &RootId) -> Result<(), Refused> {
     let changing = gate.change().await;
     let trusted = gate.trusted();
-    let found = of_id(&trusted, id)?;
+    let found = the_users(of_id(&trusted, id)?);
     let mut changes = Vec::new();
     for root in &found {
         match (root.kind, root.provenance) {
@@ -211,8 +214,8 @@ pub async fn remove(gate: &Arc<Gate>, id: &RootId) -> Result<(), Refused> {
     sources.added.retain(|root| root.id != *id);
     sources.off.retain(|(off, _)| off != id);
     let record = record_of(&found, "root.remove");
-    take_up(gate, changing, Trusted::of(sources, clock::wall())).await;
-    narrowed(gate, Change::Several(changes), record).await
+    let next = Trusted::of(sources, gate.certain_time());
+    take_up(gate, changing, next, Some((Change::Several(changes), record))).await
 }
 
 /// The card that is in the device now; nothing happens when it is as before. Who administers is decided anew, the card's
@@ -238,7 +241,7 @@ pub async fn card(gate: &Arc<Gate>, seen: Option<Seen>) {
         tracing::warn!("{problem}");
     }
     let sources = Sources { card: facts, card_roots: roots, ..Sources::clone(before) };
-    let next = Trusted::of(sources, clock::wall());
+    let next = Trusted::of(sources, gate.certain_time());
     let detail = json!({
         "iccid": next.sources.card.as_ref().map(|card| &card.iccid),
         "roots": next.sources.card_roots.len(),
@@ -246,55 +249,9 @@ pub async fn card(gate: &Arc<Gate>, seen: Option<Seen>) {
         "why": next.administrator.why.as_str(),
     });
     let record = Record { detail: Some(detail), ..Record::change(clock::wall(), what) };
-    take_up(gate, changing, next).await;
-    if let Err(error) = gate.journal.record(record).await {
-        tracing::warn!(%error, "a card's coming or going could not be written down");
+    if let Err(error) = take_up(gate, changing, next, Some((Change::Several(Vec::new()), record))).await {
+        tracing::warn!(%error, "a card's coming or going could not be written down yet");
     }
-}
-
-/// Takes in a revocation list: whatever it revokes is judged anew at once. Lists of the same issuers that were taken in
-/// before and are older go.
-///
-/// # Errors
-/// [`Reason::RequestMalformed`] with what keeps it from counting; [`Reason::JournalUnavailable`] when it could not be written
-/// down, though it is in force until then.
-pub async fn add_list(gate: &Arc<Gate>, bytes: &[u8]) -> Result<Vec<Value>, Refused> {
-    let changing = gate.change().await;
-    let at = clock::wall();
-    let read = |name: &str, bytes: &[u8]| TrustStore::builder().add_list(name, bytes);
-    let facts: Result<Vec<_>, _> = read("it", bytes).into_iter().collect();
-    let facts = facts.map_err(|problem| Refused::about(Reason::RequestMalformed, problem.to_string()))?;
-    let mut sources = Sources::clone(&gate.trusted().sources);
-    let list =
-        StoredList { id: mexe_certs::Fingerprint::of(bytes).to_string(), der: bytes.to_vec(), added_at: at };
-    // Numbers without leading zeros: the longer one is the larger.
-    let order = |number: &str| (number.len(), number.to_owned());
-    let replaced = |old: &StoredList| {
-        old.id != list.id
-            && read("it", &old.der).into_iter().filter_map(Result::ok).all(|old| {
-                facts.iter().any(|new| new.issuer == old.issuer && order(&new.number) > order(&old.number))
-            })
-    };
-    let gone: Vec<String> =
-        sources.lists.iter().filter(|old| replaced(old)).map(|old| old.id.clone()).collect();
-    sources.lists.retain(|old| !gone.contains(&old.id) && old.id != list.id);
-    sources.lists.push(list.clone());
-    let shown = facts.iter().map(|list| {
-        json!({
-            "issuer": list.issuer,
-            "number": list.number,
-            "state": list.state_at(at).as_str(),
-            "next_update": list.next_update.to_string(),
-            "entries": list.entries,
-        })
-    });
-    let shown: Vec<Value> = shown.collect();
-    let mut changes = vec![Change::PutList(list)];
-    changes.extend(gone.into_iter().map(Change::RemoveList));
-    let record = Record { detail: Some(json!({ "lists": shown })), ..Record::change(at, "list.add") };
-    take_up(gate, changing, Trusted::of(sources, at)).await;
-    narrowed(gate, Change::Several(changes), record).await?;
-    Ok(shown)
 }
 
 /// Applies a certificate configuration message: what it says is in force when it is on the disk, all of it or nothing.
@@ -340,6 +297,12 @@ async fn try_message(gate: &Arc<Gate>, message: &[u8]) -> Result<Value, Refused>
     let mut changes = vec![Change::PutTrust { name: MESSAGES.to_owned(), value }];
     if let Some(der) = &applied.ccm.successor {
         let stored = successor(der, at)?;
+        let elsewhere =
+            |root: &&Standing| root.id == stored.id && root.kind.domain() != SecurityDomain::ThirdParty;
+        if let Some(root) = trusted.roots.iter().find(elsewhere) {
+            let detail = format!("the key that takes over is a root of the {} domain", root.kind.domain());
+            return Err(Refused::about(Reason::CcmMalformed, detail));
+        }
         changes.push(Change::PutRoot(stored.clone()));
         sources.added.push(stored);
     }
@@ -358,7 +321,8 @@ async fn try_message(gate: &Arc<Gate>, message: &[u8]) -> Result<Value, Refused>
     let record = Record { detail: Some(said.clone()), ..Record::change(at, "ccm.apply") };
     gate.journal.change(Change::Several(changes), record).await.map_err(unavailable)?;
     sources.messages = applied.state;
-    take_up(gate, changing, Trusted::of(sources, at)).await;
+    let next = Trusted::of(sources, gate.certain_time());
+    take_up(gate, changing, next, None).await?;
     Ok(said)
 }
 
@@ -372,7 +336,7 @@ fn successor(der: &[u8], at: WallTime) -> Result<StoredRoot, Refused> {
         id: root.id().clone(),
         kind: stored_kind(RootKind::Administrator),
         state: RootState::Enabled,
-        source: "ccm".to_owned(),
+        source: HANDED_OVER.to_owned(),
         subject: root.subject().to_owned(),
         certificate: Some(der.to_vec()),
         changed_at: at,
@@ -380,17 +344,40 @@ fn successor(der: &[u8], at: WallTime) -> Result<StoredRoot, Refused> {
 }
 
 /// Takes up what the directories hold now, at a reload. What was changed while the gate ran stays.
-pub fn reloaded(trusted: &Trusted, files: Arc<super::Files>, rules: mexe_certs::Rules) -> Trusted {
-    Trusted::of(Sources { files, rules, ..Sources::clone(&trusted.sources) }, clock::wall())
+pub fn reloaded(gate: &Gate, files: Arc<super::Files>, rules: mexe_certs::Rules) -> Trusted {
+    let before = gate.trusted();
+    Trusted::of(Sources { files, rules, ..Sources::clone(&before.sources) }, gate.certain_time())
 }
 
-/// Puts the new store in place and settles what it means for the installed apps.
-pub async fn take_up(gate: &Arc<Gate>, changing: Changing<'_>, next: Trusted) {
+/// Decides everything anew from what is known already: the time is certain again.
+pub async fn again(gate: &Arc<Gate>) {
+    let changing = gate.change().await;
+    let next = Trusted::of(Sources::clone(&gate.trusted().sources), gate.certain_time());
+    // Nothing is written down, so nothing can fail.
+    let _ = take_up(gate, changing, next, None).await;
+}
+
+/// Puts the new store in place, settles what it means for the installed apps, and then writes down what is not yet, before
+/// any other change can be.
+///
+/// # Errors
+/// [`Reason::JournalUnavailable`] when it could not be written down, though it is in force.
+pub async fn take_up(
+    gate: &Arc<Gate>,
+    changing: Changing<'_>,
+    next: Trusted,
+    unwritten: Option<(Change, Record)>,
+) -> Result<(), Refused> {
     changing.trust(next);
     let ended = apps::settle_roots(gate, &changing).await;
+    let written = match unwritten {
+        Some((change, record)) => narrowed(gate, change, record).await,
+        None => Ok(()),
+    };
     drop(changing);
     apps::end_runs(gate, ended).await;
     apps::judge_running(gate).await;
+    written
 }
 
 /// What narrows is in force; now it is written down, however long that takes.
@@ -435,6 +422,17 @@ fn of_id<'a>(trusted: &'a Trusted, id: &RootId) -> Result<Vec<&'a Standing>, Ref
         true => Err(Refused::about(Reason::NotFound, format!("there is no root `{id}`"))),
         false => Ok(found),
     }
+}
+
+/// Without the claims of a card on keys that are more than an administrator's: whoever puts a card in takes nothing out
+/// of the user's hands.
+fn the_users(mut found: Vec<&Standing>) -> Vec<&Standing> {
+    let of_card =
+        |root: &&Standing| root.kind == RootKind::Administrator && root.provenance == Provenance::Usim;
+    if found.iter().any(|root| !of_card(root)) {
+        found.retain(|root| !of_card(root));
+    }
+    found
 }
 
 fn record_of(found: &[&Standing], action: &'static str) -> Record {

@@ -5,6 +5,7 @@
 
 pub mod change;
 mod files;
+pub mod lists;
 mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mexe_certs::administrator::{Acceptance, CardKey, Decision, DeviceKey, decide};
-use mexe_certs::ccm::{CcmState, Freshness};
+use mexe_certs::ccm::{self, CcmState, Freshness};
 use mexe_certs::root_store::{Provenance, Root, RootFault, RootKind, RootProblem, TrustStore};
 use mexe_certs::{Fingerprint, Rules};
 use mexe_journal::{StoredList, StoredRoot};
@@ -69,6 +70,17 @@ impl Sources {
             ..Self::default()
         }
     }
+}
+
+/// The chain by which a root vouched for a signer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The root.
+    pub root: RootId,
+    /// SHA-256 of the certificates below it.
+    pub certificates: Vec<Fingerprint>,
+    /// SHA-256 of their keys.
+    pub keys: Vec<Fingerprint>,
 }
 
 /// One root with its state.
@@ -184,7 +196,10 @@ impl Trusted {
             (states::state_of(root, bound, &facts, at), bound.cloned())
         };
         let roots: Vec<Standing> = store.roots().iter().map(|root| Standing::of(root, stand(root))).collect();
-        let store = store.switched(|root| stand(root).0.vouches());
+        let mut store = store.switched(|root| stand(root).0.vouches());
+        if let InCharge::Holder { key, configured } = &in_charge {
+            store = store.administered_by(*key, configured.clone());
+        }
         Self { store, roots, problems, in_charge, administrator, sources: Arc::new(sources) }
     }
 
@@ -193,21 +208,39 @@ impl Trusted {
         self.roots.iter().map(|root| (root.kind.domain(), root.state)).collect()
     }
 
-    /// Why an app that this root vouched for may not run; `None` when the root is not in the way.
-    pub fn in_the_way(&self, id: &RootId, domain: SecurityDomain) -> Option<Reason> {
-        let of_domain = |root: &&Standing| root.id == *id && root.kind.domain() == domain;
-        let mut states = self.roots.iter().filter(of_domain).map(|root| root.state).peekable();
-        if states.peek().is_none() {
+    /// Why an app that this chain vouched for may not run; `None` when neither its root nor the administrator is in the way.
+    pub fn in_the_way(&self, chain: &Chain, domain: SecurityDomain) -> Option<Reason> {
+        let of_domain = |root: &&Standing| root.id == chain.root && root.kind.domain() == domain;
+        let mut roots = self.roots.iter().filter(of_domain).peekable();
+        if roots.peek().is_none() {
             // A card that was taken out took its roots along; any other root was taken away.
-            let of_a_card = self.sources.accepted.keys().any(|(_, key)| key == id);
+            let of_a_card = self.sources.accepted.keys().any(|(_, key)| *key == chain.root);
             return Some(if of_a_card { Reason::RootInvalid } else { Reason::NoRoot });
         }
         // A key that is there twice vouches as long as one of its certificates does.
         let mut why = None;
-        for state in states {
-            why = Some(state.suspends()?);
+        for root in roots {
+            let of_root = match root.state {
+                State::NotEnabled => None,
+                state => state.suspends(),
+            };
+            why = Some(of_root.or_else(|| self.administrator_in_the_way(chain, root))?);
         }
         why
+    }
+
+    /// What the administrator of the third party domain has against a chain to that root.
+    fn administrator_in_the_way(&self, chain: &Chain, root: &Standing) -> Option<Reason> {
+        let InCharge::Holder { key, configured } = &self.in_charge else { return None };
+        if root.kind.domain() != SecurityDomain::ThirdParty {
+            return None;
+        }
+        let certificates = [chain.certificates.as_slice(), &[root.fingerprint]].concat();
+        let keys: Vec<_> = chain.keys.iter().copied().chain(root.id.as_str().parse().ok()).collect();
+        match configured.standing(key, &certificates, &keys) {
+            ccm::Standing::Enabled => None,
+            ccm::Standing::KeyDisabled(_) | ccm::Standing::NotEnabled => Some(Reason::RootDisabled),
+        }
     }
 
     /// Every revocation list, as the API shows them.
@@ -289,27 +322,34 @@ impl Standing {
     }
 }
 
+/// The source of a root certificate that came in a message of the administrator's.
+const HANDED_OVER: &str = "ccm";
+
 /// Who administers, decided anew from what lies on the device and on the card.
 fn administrator(store: &TrustStore, sources: &Sources, at: WallTime) -> Decision {
+    let administrators = || store.roots().iter().filter(|root| root.kind() == RootKind::Administrator);
+    // The first key that somebody put here, with the one that administers for it now. A key that came by a message is
+    // nobody's choice: it stands for the one that it took over from, and for nothing when that one is gone.
     let of = |usim: bool| {
-        let mut roots = store.roots().iter().filter(move |root| {
-            root.kind() == RootKind::Administrator && (root.provenance() == Provenance::Usim) == usim
+        let put_here = administrators()
+            .filter(|root| (root.provenance() == Provenance::Usim) == usim)
+            .filter(|root| root.provenance() != Provenance::User || root.source() != HANDED_OVER);
+        let mut in_force = put_here.filter_map(|first| {
+            // A key that handed over administers through its successor, once that one's certificate is here.
+            let heir = sources.messages.heir(first.key());
+            let successor = administrators().find(|root| root.key() == heir && root.key() != first.key());
+            let now = successor.unwrap_or(first);
+            now.is_valid_at(at).then(|| (first, now.key()))
         });
-        let first = roots.next()?;
-        // A key that handed over administers through its successor, once that one's certificate is here.
-        let heir = sources.messages.heir(first.key());
-        let successor = store.roots().iter().find(|root| {
-            root.kind() == RootKind::Administrator && root.key() == heir && root.key() != first.key()
-        });
-        Some(successor.unwrap_or(first)).filter(|root| root.is_valid_at(at))
+        in_force.next()
     };
     let device = of(false)
-        .map(|root| DeviceKey { key: root.key(), owner_designated: root.provenance() == Provenance::User });
-    let card = of(true).zip(sources.card.as_ref()).map(|(root, card)| CardKey {
-        key: root.key(),
+        .map(|(first, key)| DeviceKey { key, owner_designated: first.provenance() == Provenance::User });
+    let card = of(true).zip(sources.card.as_ref()).map(|((first, key), card)| CardKey {
+        key,
         iccid: card.iccid.clone(),
         present: true,
-        acceptance: sources.accepted.get(&(card.iccid.clone(), root.id().clone())).copied(),
+        acceptance: sources.accepted.get(&(card.iccid.clone(), first.id().clone())).copied(),
     });
     decide(&mexe_certs::administrator::Facts { device, card })
 }

@@ -64,9 +64,10 @@ impl State {
         Self::Unaccepted,
     ];
 
-    /// Whether the root stays in the store; validity is asked again at each judgement.
+    /// Whether the root stays in the store; validity is asked again at each judgement, and so is what the administrator
+    /// enabled: another certificate of a chain may be, where its root is not.
     pub const fn vouches(self) -> bool {
-        matches!(self, Self::Enabled | Self::Expired | Self::NotYetValid)
+        matches!(self, Self::Enabled | Self::Expired | Self::NotYetValid | Self::NotEnabled)
     }
 
     /// Why an app that such a root vouched for may not run; `None` when the root is not in the way.
@@ -106,6 +107,9 @@ pub struct CardFacts {
     pub spn: Option<String>,
     /// Group identifier level 1, lower-case hexadecimal.
     pub gid1: Option<String>,
+    /// SHA-256 of the subscription's number: another one on the same card is another card. The number itself is nobody's
+    /// business.
+    pub subscription: Option<Fingerprint>,
 }
 
 impl CardFacts {

@@ -150,3 +150,76 @@ fn a_key_in_two_domains_is_off_in_both() {
     let line = trusted.problems[0].to_string();
     assert!(line.contains("operator/o.pem") && line.contains("third-party/o.pem"), "{line}");
 }
+
+fn stored(authority: &Authority, kind: RootKind, source: &str) -> StoredRoot {
+    let mut builder = TrustStore::builder();
+    builder.add(kind, source, authority.certificate(), AT);
+    StoredRoot {
+        id: builder.build().roots()[0].id().clone(),
+        kind: stored_kind(kind),
+        state: mexe_journal::RootState::Enabled,
+        source: source.to_owned(),
+        subject: String::new(),
+        certificate: Some(authority.certificate().to_vec()),
+        changed_at: AT,
+    }
+}
+
+fn administrator_of(added: Vec<StoredRoot>, messages: CcmState) -> Option<Fingerprint> {
+    let trusted = Trusted::of(Sources { added, messages, ..Sources::default() }, AT);
+    trusted.administrator.administrator.key()
+}
+
+#[test]
+fn a_key_that_came_by_a_message_stands_for_the_one_that_it_took_over_from() {
+    let [old, new] = ["old", "new"].map(|name| Authority::root(name, &Shape::at(AT)).unwrap());
+    let (first, second) = (
+        stored(&old, RootKind::Administrator, "arpk.pem"),
+        stored(&new, RootKind::Administrator, HANDED_OVER),
+    );
+    let key = |root: &StoredRoot| root.id.as_str().parse::<Fingerprint>().unwrap();
+    // As the state of an applied message says it.
+    let handed_over: CcmState = serde_json::from_value(json!({ key(&first).to_string(): {
+        "sequence": 1, "digest": null, "next-update": null, "enabled": [], "disabled": [],
+        "successor": key(&second).to_string(),
+    }}))
+    .unwrap();
+    for added in [vec![first.clone(), second.clone()], vec![second.clone(), first.clone()]] {
+        assert_eq!(administrator_of(added.clone(), handed_over.clone()), Some(key(&second)));
+        assert_eq!(administrator_of(added, CcmState::default()), Some(key(&first)));
+    }
+    assert_eq!(administrator_of(vec![first.clone()], handed_over.clone()), Some(key(&first)));
+    assert_eq!(administrator_of(vec![second], handed_over), None, "nobody chose it");
+}
+
+#[test]
+fn an_expired_administrator_does_not_hide_the_next() {
+    let past = WallTime::from_secs(1_000_000_000);
+    let old = stored(&Authority::root("old", &Shape::at(past)).unwrap(), RootKind::Administrator, "a.pem");
+    let now = stored(&Authority::root("now", &Shape::at(AT)).unwrap(), RootKind::Administrator, "b.pem");
+    let key = now.id.as_str().parse::<Fingerprint>().unwrap();
+    assert_eq!(administrator_of(vec![old.clone()], CcmState::default()), None);
+    assert_eq!(administrator_of(vec![old, now], CcmState::default()), Some(key));
+}
+
+#[test]
+fn the_administrators_lists_hold_for_the_chain_of_an_installed_app() {
+    let [arpk, acme] = ["arpk", "acme"].map(|name| Authority::root(name, &Shape::at(AT)).unwrap());
+    let (arpk, acme) =
+        (stored(&arpk, RootKind::Administrator, "arpk.pem"), stored(&acme, RootKind::ThirdParty, "acme.pem"));
+    let (certificate, key) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
+    let chain = Chain { root: acme.id.clone(), certificates: vec![certificate], keys: vec![key] };
+    let in_the_way = |enabled: &[Fingerprint], disabled: &[Fingerprint]| {
+        let messages: CcmState = serde_json::from_value(json!({ arpk.id.as_str(): {
+            "sequence": 1, "digest": null, "next-update": null, "enabled": enabled, "disabled": disabled,
+            "successor": null,
+        }}))
+        .unwrap();
+        let added = vec![arpk.clone(), acme.clone()];
+        let trusted = Trusted::of(Sources { added, messages, ..Sources::default() }, AT);
+        trusted.in_the_way(&chain, SecurityDomain::ThirdParty)
+    };
+    assert_eq!(in_the_way(&[], &[]), Some(Reason::RootDisabled));
+    assert_eq!(in_the_way(&[certificate], &[]), None);
+    assert_eq!(in_the_way(&[certificate], &[key]), Some(Reason::RootDisabled));
+}
