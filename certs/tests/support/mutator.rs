@@ -354,7 +354,7 @@ fn write(elements: &[Element]) -> Vec<u8> {
 }
 
 /// What is done to elements.
-pub const ELEMENTS: [&str; 12] = [
+pub const ELEMENTS: [&str; 11] = [
     "dropped",
     "doubled",
     "swapped",
@@ -366,7 +366,6 @@ pub const ELEMENTS: [&str; 12] = [
     "emptied",
     "moved",
     "from-other",
-    "appended",
 ];
 
 /// Changes the elements of a structure in DER, with pieces of another one; `None` where there is nothing to change.
