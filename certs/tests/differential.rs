@@ -2,7 +2,8 @@
 //! what a seeded mutator makes of them. Whatever the engine verifies, the judge must verify too, with the same roots. What
 //! only the judge verifies is counted and printed: the engine is the stricter one on purpose.
 //!
-//! `MEXEGATE_SEED` repeats the choice of changes (keys are made anew each time). A package that fails is kept, and named.
+//! The changes are the same each time, while keys are made anew; `MEXEGATE_SEED=N` chooses others. A package that fails is
+//! kept, and named.
 
 #![allow(
     clippy::unwrap_used,
@@ -33,7 +34,7 @@ use mexe_forge::cms::{Defect, detached, stamped};
 use mexe_forge::jar::{JarBuilder, Part, SignOptions, pack};
 use mexe_forge::pki::{Authority, KeyKind, Shape, Signer};
 use mexe_forge::timestamp::{self, token};
-use mexe_model::SecurityDomain;
+use mexe_model::{Reason, SecurityDomain};
 use mutator::{ELEMENTS, LAYOUTS, LINES, Random};
 use openssl::{Bench, CODE};
 use support::sample;
@@ -278,7 +279,7 @@ fn covering(manifest: &[u8], file: &[u8]) -> Vec<u8> {
 
 #[test]
 fn whatever_the_engine_verifies_jarsigner_verifies_too() {
-    let mut random = Random::seeded(1);
+    let mut random = Random::seeded(SEED);
     let shop = Workshop::new();
     let signers = Signers::new();
     shop.write("forged.pem", signers.root.pem());
@@ -388,7 +389,7 @@ fn signed_by_jarsigner(shop: &Workshop) -> Vec<Case> {
 
 #[test]
 fn whatever_the_engine_verifies_beside_a_file_openssl_verifies_too() {
-    let mut random = Random::seeded(1);
+    let mut random = Random::seeded(SEED);
     let bench = Bench::new();
     let signers = Signers::new();
     bench.root("root", "-algorithm EC -pkeyopt ec_paramgen_curve:P-256", "-sha256");
@@ -453,6 +454,29 @@ fn whatever_the_engine_verifies_beside_a_file_openssl_verifies_too() {
         tally.note(case, &verdict, judge, "refused");
     }
     tally.settle("openssl", 200);
+}
+
+/// What the mutator begins with, unless told.
+const SEED: u64 = 1;
+
+/// The mutator found this one: openssl refused it, the engine did not look.
+#[test]
+fn whatever_is_no_algorithm_among_the_digest_algorithms_is_malformed() {
+    const DIGEST_ALGORITHMS: [usize; 4] = [0, 1, 0, 1];
+    let signers = Signers::new();
+    let sound = detached(&signers.all[0], b"program", true, Defect::None).unwrap();
+    let store = signers.store(&[]);
+    let judged = |what: &[u8]| {
+        let signature = mutator::appended(&sound, &DIGEST_ALGORITHMS, what);
+        ours(b"program", Evidence::Detached(&signature), &store).reason()
+    };
+    assert_eq!(judged(&[]), None);
+    // SHA3-256 is an algorithm, though none that is used here.
+    let sha3_256 = [0x30, 11, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 8];
+    assert_eq!(judged(&sha3_256), None);
+    for not_one in [[2, 1, 2].as_slice(), &[5, 0], &[0x30, 0], &[0x30, 3, 2, 1, 2]] {
+        assert_eq!(judged(not_one), Some(Reason::SignatureMalformed), "{not_one:?}");
+    }
 }
 
 /// Signatures that come with the change of one thing.

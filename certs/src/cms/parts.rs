@@ -2,6 +2,7 @@
 
 use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Encode, Length, Reader, SliceReader, Tag, TagNumber};
+use x509_cert::spki::AlgorithmIdentifierRef;
 
 /// The parts of a SignedData, each as it stands there.
 pub(crate) struct Parts<'a> {
@@ -26,6 +27,10 @@ impl<'a> Parts<'a> {
         AnyRef::from_der(signed_data)?.sequence(|reader| {
             let _version: u8 = reader.decode()?;
             let digest_algorithms = elements(reader.decode::<AnyRef<'a>>()?, Tag::Set)?;
+            // Those that no signer here uses may be any, but each is an algorithm.
+            for identifier in &digest_algorithms {
+                AlgorithmIdentifierRef::from_der(identifier)?;
+            }
             let (content_type, content) = reader.decode::<AnyRef<'a>>()?.sequence(|reader| {
                 let content_type: ObjectIdentifier = reader.decode()?;
                 let content = match tagged(reader, 0)? {

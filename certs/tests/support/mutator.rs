@@ -13,10 +13,10 @@ use mexe_forge::jar::Part;
 pub struct Random(u64);
 
 impl Random {
-    /// The seed of `MEXEGATE_SEED`, or a new one; printed, because a failing test shows what was printed.
-    pub fn seeded(new: u64) -> Self {
+    /// The seed of `MEXEGATE_SEED`, or else the given one; printed, because a failing test shows what was printed.
+    pub fn seeded(usual: u64) -> Self {
         let given = std::env::var("MEXEGATE_SEED").ok();
-        let seed = given.map_or(new, |seed| seed.parse().expect("MEXEGATE_SEED is a number"));
+        let seed = given.map_or(usual, |seed| seed.parse().expect("MEXEGATE_SEED is a number"));
         eprintln!("MEXEGATE_SEED={seed}");
         Self(seed)
     }
@@ -354,7 +354,7 @@ fn write(elements: &[Element]) -> Vec<u8> {
 }
 
 /// What is done to elements.
-pub const ELEMENTS: [&str; 11] = [
+pub const ELEMENTS: [&str; 12] = [
     "dropped",
     "doubled",
     "swapped",
@@ -366,6 +366,7 @@ pub const ELEMENTS: [&str; 11] = [
     "emptied",
     "moved",
     "from-other",
+    "appended",
 ];
 
 /// Changes the elements of a structure in DER, with pieces of another one; `None` where there is nothing to change.
@@ -409,6 +410,13 @@ pub fn elements(random: &mut Random, der: &[u8], other: &[u8], how: &str) -> Opt
         _ => element.within.push(taken),
     }
     Some(write(&tree))
+}
+
+/// The structure with these bytes appended to the element at that place.
+pub fn appended(der: &[u8], path: &[usize], what: &[u8]) -> Vec<u8> {
+    let mut tree = read(der).unwrap();
+    at_mut(&mut tree, path).within.extend(read(what).unwrap());
+    write(&tree)
 }
 
 fn paths(tree: &[Element]) -> Vec<Vec<usize>> {
