@@ -25,7 +25,7 @@ fn a_gigabyte_with_full_queues_is_cut_within_50_ms_of_revoke() {
     let app = rig.app("third-party");
     let (_, who) = control.run(&app);
     let mut all = Times::default();
-    let ways = [(SOCKS, 11), (CONNECT, 11), (Way::Forward, 3)];
+    let ways = [(SOCKS, 8), (CONNECT, 8), (Way::Forward, 9)];
     for (way, tries) in ways {
         for to in [To::Client, To::Origin] {
             for pace in [Pace::Still, Pace::Slow] {

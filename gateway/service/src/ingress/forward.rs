@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -60,12 +60,12 @@ pub(super) async fn forward(
     let (upstream, lease, books, limits) = flow.into_parts();
     let upstream = SharedStream::new(upstream);
     let stream = Metered::new(upstream.clone(), lease.handle(), limits);
-    let active = Arc::clone(&stream.active);
+    let seen = Arc::clone(&stream.seen);
     let (mut sender, origin) = match http1::handshake(TokioIo::new(stream)).await {
         Ok(pair) => pair,
         Err(_) => return refusal(Reason::UpstreamMalformed, None),
     };
-    let driver = Driver { connection: Arc::clone(connection), lease, books, upstream, active };
+    let driver = Driver { connection: Arc::clone(connection), lease, books, upstream, seen };
     gate.spawn(driver.drive(origin));
     let response = match sender.send_request(Request::from_parts(outbound.head, body)).await {
         Ok(response) => response,
@@ -84,7 +84,15 @@ struct Driver {
     lease: Lease,
     books: Books,
     upstream: SharedStream,
-    active: Arc<AtomicU64>,
+    seen: Arc<Seen>,
+}
+
+/// What is known of the origin's socket beside the parser.
+struct Seen {
+    /// When a byte moved last, in nanoseconds.
+    active: AtomicU64,
+    /// Whether the socket failed.
+    failed: AtomicBool,
 }
 
 impl Driver {
@@ -94,11 +102,13 @@ impl Driver {
         let end = tokio::select! {
             biased;
             reason = self.lease.cancelled() => End::Cut(reason),
-            ended = origin.as_mut() => match ended {
-                Ok(()) => End::Closed,
-                Err(_) => self.lease.cancel_reason().map_or(End::Reset(Side::Upstream), End::Cut),
+            // hyper tells whoever waits for the answer of an error, and ends well itself.
+            ended = origin.as_mut() => match (self.lease.cancel_reason(), ended) {
+                (Some(reason), _) => End::Cut(reason),
+                (None, Ok(())) if !self.seen.failed.load(Ordering::Relaxed) => End::Closed,
+                (None, _) => End::Reset(Side::Upstream),
             },
-            () = quiet_for(idle, &self.active) => End::Idle,
+            () = quiet_for(idle, &self.seen) => End::Idle,
         };
         if !matches!(end, End::Closed) {
             // Before the sockets are closed: what they have not sent yet goes with them.
@@ -114,9 +124,9 @@ impl Driver {
 }
 
 /// Completes when no byte has moved for that long.
-async fn quiet_for(idle: Duration, active: &AtomicU64) {
+async fn quiet_for(idle: Duration, seen: &Seen) {
     loop {
-        let quiet = clock::now().since(Instant::from_nanos(active.load(Ordering::Relaxed)));
+        let quiet = clock::now().since(Instant::from_nanos(seen.active.load(Ordering::Relaxed)));
         let Some(left) = idle.checked_sub(quiet).filter(|left| !left.is_zero()) else { return };
         tokio::time::sleep(left).await;
     }
@@ -128,7 +138,7 @@ struct Metered {
     lease: LeaseHandle,
     up: Gauge,
     down: Gauge,
-    active: Arc<AtomicU64>,
+    seen: Arc<Seen>,
 }
 
 /// One direction's meter, and the wait that it asked for.
@@ -165,12 +175,24 @@ impl Gauge {
 impl Metered {
     fn new(stream: SharedStream, lease: LeaseHandle, limits: Limits) -> Self {
         let gauge = |meter| Gauge { meter, wait: None };
-        let active = Arc::new(AtomicU64::new(clock::now().as_nanos()));
-        Self { stream, lease, up: gauge(limits.up), down: gauge(limits.down), active }
+        let active = AtomicU64::new(clock::now().as_nanos());
+        let seen = Arc::new(Seen { active, failed: AtomicBool::new(false) });
+        Self { stream, lease, up: gauge(limits.up), down: gauge(limits.down), seen }
     }
 
-    fn touch(&self) {
-        self.active.store(clock::now().as_nanos(), Ordering::Relaxed);
+    /// How many bytes moved, if any did.
+    fn moved(&self, polled: &Poll<io::Result<usize>>) -> usize {
+        match polled {
+            Poll::Ready(Ok(moved)) => {
+                self.seen.active.store(clock::now().as_nanos(), Ordering::Relaxed);
+                *moved
+            }
+            Poll::Ready(Err(_)) => {
+                self.seen.failed.store(true, Ordering::Relaxed);
+                0
+            }
+            Poll::Pending => 0,
+        }
     }
 
     fn cancelled(&self) -> io::Result<()> {
@@ -190,15 +212,11 @@ impl AsyncRead for Metered {
         self.cancelled()?;
         let room = ready!(self.down.poll_room(cx, buffer.remaining()));
         let polled = self.stream.poll_take(cx, buffer.initialize_unfilled_to(room));
-        let moved = match &polled {
-            Poll::Ready(Ok(moved)) => *moved,
-            _ => 0,
-        };
+        let moved = self.moved(&polled);
         self.down.give_back(room - moved);
         ready!(polled)?;
         buffer.advance(moved);
         self.lease.count_down(moved as u64);
-        self.touch();
         Poll::Ready(Ok(()))
     }
 }
@@ -208,14 +226,10 @@ impl AsyncWrite for Metered {
         self.cancelled()?;
         let room = ready!(self.up.poll_room(cx, bytes.len()));
         let polled = self.stream.poll_give(cx, bytes.get(..room).unwrap_or(bytes));
-        let moved = match &polled {
-            Poll::Ready(Ok(moved)) => *moved,
-            _ => 0,
-        };
+        let moved = self.moved(&polled);
         self.up.give_back(room - moved);
         ready!(polled)?;
         self.lease.count_up(moved as u64);
-        self.touch();
         Poll::Ready(Ok(moved))
     }
 
