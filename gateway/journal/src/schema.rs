@@ -126,24 +126,23 @@ pub(crate) fn wal_path(path: &Path) -> std::path::PathBuf {
     name.into()
 }
 
+/// All steps or none: a gate killed at its first start leaves no half of a schema.
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), JournalError> {
     let found = version(conn, path)?;
-    let mut number = 0;
-    for script in MIGRATIONS {
-        number += 1;
-        if number <= found {
-            continue;
-        }
-        let step = |conn: &mut Connection| {
-            let transaction = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            transaction.execute_batch(script)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", number)?;
-            transaction.commit()
-        };
-        step(conn).map_err(JournalError::database("bring the schema up to date", path))?;
+    let missing = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..)).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let all = |conn: &mut Connection| {
+        let transaction = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        for script in missing {
+            transaction.execute_batch(script)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", latest())?;
+        transaction.commit()
+    };
+    all(conn).map_err(JournalError::database("bring the schema up to date", path))
 }
 
 fn needs_writing(fault: &rusqlite::Error) -> bool {
