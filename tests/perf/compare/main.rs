@@ -24,6 +24,9 @@ struct Arguments {
     /// How often each is measured; the table shows medians
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Only these measures: idle, connect, echo, echoes, download, upload
+    #[arg(long, value_delimiter = ',')]
+    measure: Vec<String>,
     /// A short run that shows whether everything works, not how fast
     #[arg(long)]
     quick: bool,
@@ -35,23 +38,25 @@ struct Arguments {
     out: PathBuf,
 }
 
-/// What each round asks of each contestant.
-fn plan(quick: bool) -> Vec<Vec<&'static str>> {
+/// What each round asks of each contestant: the name of the measure, and what the load generator is told.
+fn plan(quick: bool) -> Vec<(&'static str, Vec<&'static str>)> {
     if quick {
         return vec![
-            vec!["idle", "--count", "200"],
-            vec!["connect", "--count", "16", "--seconds", "0.5"],
-            vec!["echo", "--seconds", "0.5"],
-            vec!["download", "--count", "4", "--gib", "0.25"],
-            vec!["upload", "--count", "4", "--gib", "0.25"],
+            ("idle", vec!["idle", "--count", "200"]),
+            ("connect", vec!["connect", "--count", "16", "--seconds", "0.5"]),
+            ("echo", vec!["echo", "--seconds", "0.5"]),
+            ("echoes", vec!["echo", "--count", "16", "--seconds", "0.5"]),
+            ("download", vec!["download", "--count", "4", "--gib", "0.25"]),
+            ("upload", vec!["upload", "--count", "4", "--gib", "0.25"]),
         ];
     }
     vec![
-        vec!["idle", "--count", "2000"],
-        vec!["connect", "--count", "16", "--seconds", "5"],
-        vec!["echo", "--seconds", "4"],
-        vec!["download", "--count", "4", "--gib", "4"],
-        vec!["upload", "--count", "4", "--gib", "4"],
+        ("idle", vec!["idle", "--count", "2000"]),
+        ("connect", vec!["connect", "--count", "16", "--seconds", "5"]),
+        ("echo", vec!["echo", "--seconds", "4"]),
+        ("echoes", vec!["echo", "--count", "16", "--seconds", "4"]),
+        ("download", vec!["download", "--count", "4", "--gib", "4"]),
+        ("upload", vec!["upload", "--count", "4", "--gib", "4"]),
     ]
 }
 
@@ -61,13 +66,13 @@ pub type Results = BTreeMap<(Kind, String), Vec<Value>>;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(kind) = arguments.inside {
-        return inside(kind, arguments.quick);
+        return inside(kind, &arguments);
     }
     let mut results = Results::new();
     let mut failed = false;
     for round in 1..=arguments.rounds {
         for kind in &arguments.only {
-            match outside(*kind, arguments.quick) {
+            match outside(*kind, &arguments) {
                 Ok(figures) => {
                     for (measure, figures) in figures {
                         eprintln!("round {round} {kind} {measure}: {figures}");
@@ -93,14 +98,17 @@ fn main() -> ExitCode {
 
 /// Measures one contestant in a network namespace of its own: tens of thousands of connections leave as many ports in
 /// TIME_WAIT, which nobody after it has to live with.
-fn outside(kind: Kind, quick: bool) -> Result<Vec<(String, Value)>, String> {
+fn outside(kind: Kind, arguments: &Arguments) -> Result<Vec<(String, Value)>, String> {
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.arg("--map-root-user");
     }
     command.args(["--net", "--"]).arg(std::env::current_exe().map_err(|error| error.to_string())?);
     let name = kind.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
-    command.args(["--inside", &name]).args(quick.then_some("--quick")).stderr(Stdio::inherit());
+    command.args(["--inside", &name]).args(arguments.quick.then_some("--quick")).stderr(Stdio::inherit());
+    if !arguments.measure.is_empty() {
+        command.args(["--measure", &arguments.measure.join(",")]);
+    }
     let output = command.output().map_err(|error| format!("cannot run unshare: {error}"))?;
     if !output.status.success() {
         return Err("it did not start".to_owned());
@@ -114,7 +122,7 @@ fn outside(kind: Kind, quick: bool) -> Result<Vec<(String, Value)>, String> {
 }
 
 /// One line a measure: its name and its figures, or `{"why": ..}`.
-fn inside(kind: Kind, quick: bool) -> ExitCode {
+fn inside(kind: Kind, arguments: &Arguments) -> ExitCode {
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     assert!(up.is_ok_and(|status| status.success()), "loopback can be switched on: is iproute2 installed?");
     // Best effort: with fewer ports the fastest contestants may show failed connections, and the table counts those.
@@ -127,11 +135,14 @@ fn inside(kind: Kind, quick: bool) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    for ask in plan(quick) {
+    let wanted = |measure: &str| {
+        arguments.measure.is_empty() || arguments.measure.iter().any(|wanted| wanted == measure)
+    };
+    for (measure, ask) in plan(arguments.quick).into_iter().filter(|(measure, _)| wanted(measure)) {
         let figures = load(&ask, &contestant, origin).unwrap_or_else(|why| {
             json!({ "why": contestant.ended().map_or(why, |status| format!("it ended by itself: {status}")) })
         });
-        println!("{} {figures}", ask[0]);
+        println!("{measure} {figures}");
     }
     ExitCode::SUCCESS
 }

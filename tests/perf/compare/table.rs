@@ -14,6 +14,7 @@ const COLUMNS: &[(&str, &str, &str, usize)] = &[
     ("CPU us/connection", "connect", "cpu_us", 0),
     ("RTT p50 us", "echo", "p50_us", 0),
     ("CPU us/round trip", "echo", "cpu_us", 1),
+    ("CPU us/round trip, 16 at once", "echoes", "cpu_us", 1),
     ("down Gbit/s", "download", "gbit_per_second", 1),
     ("down CPU s/GiB", "download", "cpu_s_per_gib", 2),
     ("up Gbit/s", "upload", "gbit_per_second", 1),
@@ -22,8 +23,14 @@ const COLUMNS: &[(&str, &str, &str, usize)] = &[
 ];
 
 /// The columns that cost the device something: these are compared.
-const COSTS: &[&str] =
-    &["CPU us/connection", "CPU us/round trip", "down CPU s/GiB", "up CPU s/GiB", "KiB/idle connection"];
+const COSTS: &[&str] = &[
+    "CPU us/connection",
+    "CPU us/round trip",
+    "CPU us/round trip, 16 at once",
+    "down CPU s/GiB",
+    "up CPU s/GiB",
+    "KiB/idle connection",
+];
 
 /// Both tables as markdown.
 pub fn render(kinds: &[Kind], results: &Results, rounds: usize) -> String {
@@ -102,7 +109,7 @@ mod tests {
         results.insert((Kind::GateSocks, "connect".to_owned()), rounds([150.0, 160.0, 140.0]));
         let text = render(&[Kind::Haproxy, Kind::GateSocks], &results, 3);
         assert!(text.contains("| mexegate SOCKS5 | - | - | - | 150 | - | - |"), "{text}");
-        assert!(text.contains("| mexegate SOCKS5 | 1.50 | - | - | - | - |"), "{text}");
+        assert!(text.contains("| mexegate SOCKS5 | 1.50 | - | - | - | - | - |"), "{text}");
         assert!(text.ends_with("over everything: 6.\n"), "{text}");
     }
 }
