@@ -7,8 +7,9 @@ use rusqlite::params;
 use crate::Unavailable;
 use crate::chain::{sha256, signed, unsigned};
 use crate::coalesce::{Coalescer, Offer};
+use crate::courier::{self, Answer};
 use crate::journal::Erasure;
-use crate::queue::{Answer, Job};
+use crate::queue::Job;
 use crate::record::Record;
 use crate::retention::{self, Plan};
 use crate::seal::Sealer;
@@ -51,7 +52,7 @@ impl Batch {
         match job {
             Job::Record { record, answer } => match self.offer(coalescer, now, &record) {
                 Offer::Folded(seq) if seq <= store.committed() => {
-                    let _ = answer.send(Ok(seq));
+                    answer.send(Ok(seq));
                     Ok(())
                 }
                 Offer::Folded(seq) => {
@@ -77,7 +78,7 @@ impl Batch {
                     Ok(())
                 }
                 Err(NotDone::Refused(why)) => {
-                    let _ = answer.send(Err(Unavailable::new(format!("it refused the change: {why}"))));
+                    answer.send(Err(Unavailable::new(format!("it refused the change: {why}"))));
                     Ok(())
                 }
                 Err(NotDone::Fault(fault)) => self.keep_unserved(answer, fault),
@@ -124,10 +125,7 @@ impl Batch {
 
     /// After the commit: answers everybody but those who wait for the disk; they are handed out.
     pub(crate) fn answer(self) -> Vec<(Answer, u64)> {
-        for (answer, seq) in self.answers {
-            // Who does not wait any more needs no answer.
-            let _ = answer.send(Ok(seq));
-        }
+        courier::send_all(self.answers);
         self.synced
     }
 
@@ -135,7 +133,7 @@ impl Batch {
     pub(crate) fn refuse(self, why: &Unavailable) -> Vec<Record> {
         let waiting = self.answers.into_iter().chain(self.synced).map(|(answer, _)| answer);
         for answer in waiting.chain(self.unserved) {
-            let _ = answer.send(Err(why.clone()));
+            answer.send(Err(why.clone()));
         }
         self.notes
     }
@@ -222,7 +220,7 @@ impl Rare {
     /// After a fault.
     pub(crate) fn refuse(self, fault: &Fault) {
         if let Self::Erase { answer, .. } = self {
-            let _ = answer.send(Err(Unavailable::new(std::sync::Arc::clone(&fault.why))));
+            answer.send(Err(Unavailable::new(std::sync::Arc::clone(&fault.why))));
         }
     }
 }

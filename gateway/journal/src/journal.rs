@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mexe_model::{AppId, GrantId, WallTime};
-use tokio::sync::oneshot;
 
+use crate::courier::Answer;
 use crate::query::{Filter, Row, query};
 use crate::queue::{Job, closed};
 use crate::record::Record;
@@ -97,7 +97,7 @@ impl Journal {
     /// # Errors
     /// [`Unavailable`] when it could not be committed: what it would have recorded must not happen.
     pub async fn record(&self, record: Record) -> Result<u64, Unavailable> {
-        let (answer, outcome) = oneshot::channel();
+        let (answer, outcome) = Answer::new();
         self.shared.queue.push(Job::Record { record, answer }).await?;
         outcome.await.unwrap_or_else(|_| Err(closed()))
     }
@@ -118,7 +118,7 @@ impl Journal {
     /// [`Unavailable`] when the change was refused (an unknown app, a spent grant) or could not be committed: then it is
     /// not made. Only when the disk fails in the very act of syncing, it may be found made after a restart.
     pub async fn change(&self, change: Change, record: Record) -> Result<u64, Unavailable> {
-        let (answer, outcome) = oneshot::channel();
+        let (answer, outcome) = Answer::new();
         self.shared.queue.push(Job::Change { change, record: Box::new(record), answer }).await?;
         outcome.await.unwrap_or_else(|_| Err(closed()))
     }
@@ -129,7 +129,7 @@ impl Journal {
     /// # Errors
     /// [`Unavailable`] when it could not be committed; then nothing is erased.
     pub async fn erase(&self, what: Erasure, record: Record) -> Result<u64, Unavailable> {
-        let (answer, outcome) = oneshot::channel();
+        let (answer, outcome) = Answer::new();
         self.shared.queue.push(Job::Erase { what, record: Box::new(record), answer }).await?;
         outcome.await.unwrap_or_else(|_| Err(closed()))
     }
@@ -139,7 +139,7 @@ impl Journal {
     /// # Errors
     /// [`Unavailable`] when that could not be committed.
     pub async fn tidy(&self) -> Result<u64, Unavailable> {
-        let (answer, outcome) = oneshot::channel();
+        let (answer, outcome) = Answer::new();
         self.shared.queue.push(Job::Tidy { answer }).await?;
         outcome.await.unwrap_or_else(|_| Err(closed()))
     }

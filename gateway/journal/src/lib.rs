@@ -38,6 +38,7 @@ mod batch;
 mod beginning;
 mod chain;
 pub mod coalesce;
+mod courier;
 mod error;
 mod journal;
 mod keeper;
@@ -58,6 +59,7 @@ mod tables;
 mod verify;
 mod writer;
 
+pub use courier::deliver;
 pub use error::{Broken, JournalError, Unavailable, VerifyError};
 pub use journal::{DATABASE, Erasure, Health, Journal, Options};
 pub use query::{Filter, Row, query};

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use crate::Unavailable;
+use crate::courier::Answer;
 use crate::journal::Erasure;
 use crate::record::Record;
 use crate::state::Change;
@@ -22,9 +23,6 @@ const LINGER: Duration = Duration::from_millis(5);
 
 /// So many notes are company enough.
 const MANY: usize = 256;
-
-/// Where the outcome of a job goes: the record's number.
-pub(crate) type Answer = oneshot::Sender<Result<u64, Unavailable>>;
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -146,7 +144,8 @@ impl Queue {
     }
 
     /// Waits until there are jobs, a nudge, the end or `until`; then moves all jobs into `jobs`, which must be empty.
-    pub(crate) fn take(&self, jobs: &mut Vec<Job>, until: Option<Instant>) -> Taken {
+    /// With `gather` those who run just now may add theirs before.
+    pub(crate) fn take(&self, jobs: &mut Vec<Job>, until: Option<Instant>, gather: bool) -> Taken {
         let mut inner = self.lock();
         let mut light_until = Instant::now() + LINGER;
         while !inner.urgent && !inner.nudged && !inner.closing && inner.jobs.len() < MANY {
@@ -169,6 +168,11 @@ impl Queue {
             }
         }
         inner.sleep = Sleep::Awake;
+        if gather && inner.urgent {
+            drop(inner);
+            std::thread::yield_now();
+            inner = self.lock();
+        }
         (inner.urgent, inner.nudged) = (false, false);
         std::mem::swap(&mut inner.jobs, jobs);
         self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);

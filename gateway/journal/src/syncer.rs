@@ -11,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::Unavailable;
+use crate::courier::Answer;
 use crate::key::{EpochKey, KeyFile, Slot};
-use crate::queue::Answer;
 use crate::shared::Shared;
 
 /// How long to wait after a seal key could not be written.
@@ -117,8 +117,7 @@ impl Syncer {
             self.shared.queue.nudge();
         }
         for (answer, seq) in waiters {
-            // Who does not wait any more needs no answer.
-            let _ = answer.send(synced.clone().map(|()| seq).map_err(Unavailable::new));
+            answer.send(synced.clone().map(|()| seq).map_err(Unavailable::new));
         }
         synced.is_ok()
     }

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use crate::Unavailable;
 use crate::batch::{Batch, Rare};
 use crate::coalesce::Coalescer;
+use crate::courier::Answer;
 use crate::keeper::{KeeperDesk, now};
 use crate::lock::StateLock;
-use crate::queue::{Answer, Job, Queue};
+use crate::queue::{Job, Queue};
 use crate::record::Record;
 use crate::seal::Sealer;
 use crate::shared::Shared;
@@ -95,8 +96,11 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let _end = EndsQueue(&shared.queue);
         let mut jobs = Vec::new();
+        let mut crowded = false;
         loop {
-            let taken = shared.queue.take(&mut jobs, self.wake_at());
+            let taken = shared.queue.take(&mut jobs, self.wake_at(), crowded);
+            // Woken by the first of several callers on the same core, this thread would run before the others have asked.
+            crowded = taken.placed > 1;
             self.turn(&mut jobs);
             shared.queue.give_back(taken.placed);
             if taken.closing {
@@ -268,7 +272,7 @@ impl Writer {
         self.pruned = 0;
         self.keeper_desk.set_busy(false);
         for answer in self.tidying.drain(..) {
-            let _ = answer.send(outcome.clone());
+            answer.send(outcome.clone());
         }
     }
 
@@ -318,7 +322,7 @@ impl Writer {
         for job in jobs.drain(..) {
             match job {
                 Job::Erase { answer, .. } | Job::Tidy { answer } => {
-                    let _ = answer.send(Err(Unavailable::new(Arc::clone(&fault.why))));
+                    answer.send(Err(Unavailable::new(Arc::clone(&fault.why))));
                 }
                 job => batch.keep(job),
             }

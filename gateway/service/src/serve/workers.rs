@@ -31,7 +31,11 @@ impl Workers {
             workers.handles.push(runtime.handle().clone());
             let stop = workers.stop.clone();
             let thread = thread::Builder::new().name(format!("flows-{number}"));
-            workers.threads.push(thread.spawn(move || runtime.block_on(stop.cancelled()))?);
+            let work = async move {
+                tokio::spawn(mexe_journal::deliver());
+                stop.cancelled().await;
+            };
+            workers.threads.push(thread.spawn(move || runtime.block_on(work))?);
         }
         Ok(workers)
     }
