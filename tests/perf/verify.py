@@ -13,7 +13,7 @@ import zipfile
 
 PASSWORD = "changeit"
 MB = 1_000_000
-# What issue B asks for: CPU and wall of jarsigner over ours at least this, by size in MB and method.
+# The targets: CPU and wall of jarsigner over ours at least this, by size in MB and method.
 WANTED = {(1, "stored"): (10, 10), (1, "deflated"): (10, 10), (10, "stored"): (10, 6), (10, "deflated"): (10, 6),
           (100, "stored"): (6, 4), (100, "deflated"): (2.5, 4)}
 # Wall of ours over that of sha256sum, for one stored entry large enough that starting a process does not count.
