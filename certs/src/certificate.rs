@@ -5,12 +5,14 @@ use der::asn1::BitStringRef;
 use der::{Decode, Reader, SliceReader, TagMode, TagNumber};
 use mexe_model::{Groups, Reason, WallTime};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier};
+use x509_cert::name::Name;
 
-use crate::algorithm::{Scheme, Unusable, sha256};
+use crate::algorithm::{Digest, Scheme, Unusable, sha256};
 use crate::chain;
 use crate::form::Form;
 use crate::key::PublicKey;
 use crate::restriction;
+use crate::usim::Anchor;
 use crate::verdict::{CertificateFacts, Quoted};
 
 /// A certificate that webpki and x509-cert both can read.
@@ -42,6 +44,8 @@ pub(crate) struct Certificate {
     pub(crate) form: Form,
     pub(crate) key: Result<PublicKey, Unusable>,
     pub(crate) scheme: Result<Scheme, Unusable>,
+    /// A name and a key alone, out of a certificate that is no X.509 certificate: the end of a chain and nothing else.
+    pub(crate) is_bare: bool,
     signed: Vec<u8>,
     signature: Vec<u8>,
 }
@@ -109,9 +113,38 @@ impl Certificate {
             form: Form::of(tbs, serial, issuer, subject)?,
             key: PublicKey::read(spki),
             scheme: Scheme::read(algorithm, None),
+            is_bare: false,
             signed: signed.to_vec(),
             signature: signature.as_bytes().unwrap_or_default().to_vec(),
         })
+    }
+
+    /// A name and a key that stand in a WTLS certificate of these bytes.
+    pub(crate) fn bare(anchor: &Anchor, encoded: Vec<u8>) -> Self {
+        let subject_text = Name::from_der(&anchor.subject).map(|name| name.to_string()).unwrap_or_default();
+        Self {
+            der: encoded,
+            serial: Vec::new(),
+            serial_der: Vec::new(),
+            issuer: anchor.subject.clone(),
+            subject: anchor.subject.clone(),
+            spki: anchor.spki.clone(),
+            subject_text,
+            not_before: anchor.not_before,
+            not_after: anchor.not_after,
+            basic_constraints: None,
+            key_usage: None,
+            extended_key_usage: None,
+            extended_key_usage_is_critical: false,
+            key_identifier: None,
+            groups: Ok(Groups::ALL),
+            form: Form::default(),
+            key: PublicKey::read(&anchor.spki),
+            scheme: Ok(Scheme::RsaPkcs1(Digest::Sha1)),
+            is_bare: true,
+            signed: Vec::new(),
+            signature: Vec::new(),
+        }
     }
 
     /// Whether `issuer` is named as the issuer.

@@ -1,8 +1,10 @@
 //! The only file that names webpki: whether it can read a certificate, and whether it accepts a chain to a root. The
 //! rules that webpki leaves to its callers are in [`crate::path`], which asks here last; nothing is verified without it.
 
+use der::Decode;
+use der::asn1::AnyRef;
 use mexe_model::{Reason, WallTime};
-use pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use pki_types::{CertificateDer, Der, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::aws_lc_rs as algorithm;
 use webpki::{
     CertRevocationList, EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeId,
@@ -48,6 +50,34 @@ pub(crate) fn is_for(leaf: &[u8], name: &str) -> bool {
     EndEntityCert::try_from(&leaf).is_ok_and(|leaf| leaf.verify_is_valid_for_subject_name(&name).is_ok())
 }
 
+/// The end of a chain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End<'a> {
+    /// A certificate, DER.
+    Certificate(&'a [u8]),
+    /// A name and a key, DER.
+    Bare { subject: &'a [u8], spki: &'a [u8] },
+}
+
+impl End<'_> {
+    fn anchor(self) -> Result<TrustAnchor<'static>, Error> {
+        // webpki wants them without their tag and length.
+        let within = |der: &[u8]| {
+            AnyRef::from_der(der).map(|any| Der::from(any.value().to_vec())).map_err(|_| Error::BadDer)
+        };
+        match self {
+            Self::Certificate(der) => {
+                Ok(webpki::anchor_from_trusted_cert(&CertificateDer::from(der))?.to_owned())
+            }
+            Self::Bare { subject, spki } => Ok(TrustAnchor {
+                subject: within(subject)?,
+                subject_public_key_info: within(spki)?,
+                name_constraints: None,
+            }),
+        }
+    }
+}
+
 /// Whether webpki accepts the chain `leaf`, `intermediates` (in order), `root` at that time. With `legacy`, also by
 /// algorithms that vouch for nothing else. `lists` are the revocation lists of the chain's issuers.
 ///
@@ -56,7 +86,7 @@ pub(crate) fn is_for(leaf: &[u8], name: &str) -> bool {
 pub(crate) fn accepts(
     leaf: &[u8],
     intermediates: &[&[u8]],
-    root: &[u8],
+    root: End<'_>,
     at: WallTime,
     purpose: Purpose,
     legacy: bool,
@@ -64,7 +94,6 @@ pub(crate) fn accepts(
 ) -> Result<(), Refusal> {
     let algorithms = if legacy { legacy::ALGORITHMS } else { ALGORITHMS };
     let leaf = CertificateDer::from(leaf);
-    let root = CertificateDer::from(root);
     let intermediates: Vec<_> = intermediates.iter().map(|der| CertificateDer::from(*der)).collect();
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at.as_secs()));
     let lists: Vec<_> = lists.iter().map(|list| &list.0).collect();
@@ -76,7 +105,7 @@ pub(crate) fn accepts(
             .build()
     });
     let verified = || {
-        let anchors = [webpki::anchor_from_trusted_cert(&root)?];
+        let anchors = [root.anchor()?];
         EndEntityCert::try_from(&leaf)?
             .verify_for_usage(algorithms, &anchors, &intermediates, time, purpose, revocation, None)
             .map(|_| ())

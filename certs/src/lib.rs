@@ -61,7 +61,9 @@ pub use requested::RequestedAction;
 pub use revocation::{
     LIST_ENTRIES_MAX, LIST_SIZE_MAX, LISTS_MAX, ListFacts, ListFault, ListProblem, ListState,
 };
-pub use root_store::{Provenance, Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder};
+pub use root_store::{
+    Provenance, ReadLists, Root, RootFault, RootKind, RootProblem, TrustStore, TrustStoreBuilder,
+};
 pub use rules::{Rules, Staleness};
 pub use time_floor::TimeFloor;
 pub use verdict::{

@@ -217,7 +217,7 @@ pub(crate) fn judge(path: &Path<'_>, terms: &Terms<'_>, budget: &mut Budget) -> 
     let legacy = legacy_key || legacy_algorithm;
     let answer = revocation(path, terms, budget)?;
     budget.spend(path.chain.len() + answer.second.len(), leaf)?;
-    chain::accepts(&leaf.der, &intermediates, path.root.der(), at, terms.purpose, legacy, &answer.second)?;
+    chain::accepts(&leaf.der, &intermediates, path.root.end(), at, terms.purpose, legacy, &answer.second)?;
     Ok(Holds { legacy, groups, revocation: answer.state })
 }
 
@@ -245,7 +245,11 @@ fn sizes(path: &Path<'_>, legacy: bool) -> Result<bool, Refusal> {
 
 /// Whether an algorithm is accepted by the legacy rules only.
 fn algorithms(path: &Path<'_>, terms: &Terms<'_>) -> Result<bool, Refusal> {
-    let mut tolerated = false;
+    let mut tolerated = path.root.certificate.is_bare;
+    if tolerated && !terms.legacy {
+        let detail = format!("the root {} is a WTLS certificate", path.root.certificate.quoted());
+        return Err(Refusal::new(Reason::AlgorithmWeak, detail));
+    }
     if let Some(weakness) = terms.weakness {
         if !terms.legacy {
             return Err(Refusal::new(Reason::AlgorithmWeak, weakness));

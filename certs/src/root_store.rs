@@ -2,8 +2,10 @@
 //! from bytes that the caller read from wherever roots lie; asked by [`crate::verify`]. A root that may not be one is
 //! named and left out, the others stay.
 
+mod bare;
 mod pem;
 mod problem;
+mod read_lists;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -13,12 +15,14 @@ use mexe_model::{RootId, SecurityDomain, WallTime};
 use crate::algorithm::sha256;
 use crate::ccm::Configuration;
 use crate::certificate::Certificate;
+use crate::chain::End;
 use crate::fingerprint::Fingerprint;
 use crate::revocation::{self, LISTS_MAX, ListFacts, ListFault, ListProblem, RevocationList};
 use crate::rules::Rules;
 
 use pem::certificates;
 pub use problem::{RootFault, RootProblem};
+pub use read_lists::ReadLists;
 
 /// Where a root public key comes from, in the words of TS 31.102.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -147,9 +151,19 @@ impl Root {
         &self.source
     }
 
-    /// The certificate, DER.
+    /// The certificate: DER, or the bytes of a WTLS certificate.
     pub fn der(&self) -> &[u8] {
         &self.certificate.der
+    }
+
+    /// What ends a chain in it.
+    pub(crate) fn end(&self) -> End<'_> {
+        let certificate = &self.certificate;
+        if certificate.is_bare {
+            End::Bare { subject: &certificate.subject, spki: &certificate.spki }
+        } else {
+            End::Certificate(&certificate.der)
+        }
     }
 }
 
@@ -213,6 +227,11 @@ impl TrustStore {
         self.lists.iter().map(|list| &list.facts)
     }
 
+    /// Its lists as they were read: another store that has some of them need not read those again.
+    pub fn read_lists(&self) -> ReadLists {
+        ReadLists(self.lists.clone())
+    }
+
     /// The lists in the name of that issuer (DER), newest first. Nobody has asked yet whether the issuer signed them.
     pub(crate) fn lists_of(&self, issuer: &[u8]) -> Vec<&RevocationList> {
         let mut lists: Vec<_> =
@@ -245,6 +264,7 @@ pub struct TrustStoreBuilder {
     /// Keys that two domains claim, with the file that claimed it first: off in both.
     claimed_twice: Vec<(RootId, String)>,
     rules: Rules,
+    read_before: ReadLists,
 }
 
 impl TrustStoreBuilder {
@@ -335,17 +355,25 @@ impl TrustStoreBuilder {
             Err(fault) => return vec![Err(problem(fault))],
         };
         let mut add = |der: &Vec<u8>| {
-            let list = RevocationList::read(source, der)?;
+            let list = match self.read_before.get(source, der) {
+                Some(list) => list,
+                None => Arc::new(RevocationList::read(source, der)?),
+            };
             let facts = list.facts.clone();
             if !self.lists.iter().any(|other| other.facts.sha256 == facts.sha256) {
                 if self.lists.len() >= LISTS_MAX {
                     return Err(ListFault::TooMany);
                 }
-                self.lists.push(Arc::new(list));
+                self.lists.push(list);
             }
             Ok(facts)
         };
         found.iter().map(|der| add(der).map_err(problem)).collect()
+    }
+
+    /// Lists that were read before need not be read again.
+    pub fn read_before(&mut self, lists: ReadLists) {
+        self.read_before = lists;
     }
 
     /// Judges by these rules from now on. Set them first: whether a root's key may be small depends on them.
@@ -364,6 +392,18 @@ impl TrustStoreBuilder {
         let certificate = Certificate::read(der).map_err(|unusable| RootFault::Malformed(unusable.what))?;
         let legacy = self.rules.legacy && kind.domain() == SecurityDomain::ThirdParty;
         may_be_root(&certificate, legacy)?;
+        self.admit(provenance, kind, source, certificate, at)
+    }
+
+    /// Takes in a root that may be one.
+    fn admit(
+        &mut self,
+        provenance: Provenance,
+        kind: RootKind,
+        source: &str,
+        certificate: Certificate,
+        at: WallTime,
+    ) -> Result<RootId, RootFault> {
         let id = RootId::from_digest(&sha256(&certificate.spki));
         if let Some((_, other)) = self.claimed_twice.iter().find(|(twice, _)| *twice == id) {
             return Err(RootFault::InTwoDomains { other: other.clone() });

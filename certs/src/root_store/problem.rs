@@ -36,6 +36,8 @@ impl RootProblem {
             RootFault::NotAnAuthority => "root-not-an-authority",
             RootFault::NotYetValid { .. } => "root-not-yet-valid",
             RootFault::PrivateKey => "root-private-key",
+            RootFault::WtlsNotAllowed => "root-wtls-not-allowed",
+            RootFault::WtlsWithoutName => "root-wtls-without-name",
         }
     }
 }
@@ -89,4 +91,10 @@ pub enum RootFault {
     /// The file holds a private key.
     #[error("it holds a private key, which must not lie on a device; put only the certificate there")]
     PrivateKey,
+    /// A WTLS certificate that does not count.
+    #[error("it is a WTLS certificate, which counts for the third party domain alone, with `trust.legacy`")]
+    WtlsNotAllowed,
+    /// A WTLS certificate whose subject no X.509 certificate can name as its issuer.
+    #[error("the subject of its WTLS certificate is no X.509 name, so that nothing can be issued under it")]
+    WtlsWithoutName,
 }

@@ -128,6 +128,12 @@ impl WtlsCertificate {
         Ok(Self { signature_algorithm, issuer, not_before, not_after, subject, key, signed, signature })
     }
 
+    /// Its bytes.
+    pub fn encoded(&self) -> Vec<u8> {
+        let length = u16::try_from(self.signature.len()).unwrap_or(u16::MAX).to_be_bytes();
+        [self.signed.as_slice(), &length, &self.signature].concat()
+    }
+
     /// Whether issuer and subject are the same; one without an issuer is taken so too.
     pub fn is_self_issued(&self) -> bool {
         self.issuer == self.subject || self.issuer == WtlsName::Null

@@ -1,5 +1,5 @@
-//! The card of the device: read out of the directory that the configuration names (in the laboratory), or through the modem
-//! that carries the bearer, and read again when it changes. What a card holds is decoded by crate mexe-certs; what it means
+//! The card of the device: read through the modem that carries the bearer or, in the laboratory, out of the directory or
+//! the card reader that the configuration names, and read again when it changes. What a card holds is decoded by crate mexe-certs; what it means
 //! for the roots of this device is [`crate::trust`]'s.
 
 use std::io;
@@ -12,9 +12,9 @@ use mexe_certs::root_store::RootKind;
 use mexe_certs::usim::{CandidateCertificate, Image, decode};
 use mexe_certs::{Fingerprint, Rules};
 
-use crate::config::{Bearer, BearerKind, Config, Guard};
+use crate::config::{Bearer, BearerKind, CardSource, Config, Guard};
 use crate::gate::Gate;
-use crate::trust::{CardFacts, change};
+use crate::trust::{CardFacts, CardRoot, change};
 
 /// A file of a card's image is never larger, bytes.
 const LARGEST: u64 = 256 << 10;
@@ -28,8 +28,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct Seen {
     /// Whose card it is.
     pub facts: CardFacts,
-    /// Its roots: whose they are, from which record, DER.
-    pub roots: Vec<(RootKind, String, Vec<u8>)>,
+    /// Its roots: whose they are, from which record, and what they are.
+    pub roots: Vec<(RootKind, String, CardRoot)>,
     /// What is wrong with its records, one line each.
     pub problems: Vec<String>,
 }
@@ -41,12 +41,12 @@ impl Seen {
         let iccid = card.iccid.clone()?;
         let place =
             |record: &str| format!("{} {record}", if origin.is_lab() { "card (lab)" } else { "card" });
-        let roots = card.candidates(rules).into_iter().filter_map(|candidate| match candidate.certificate {
-            CandidateCertificate::X509(der) => {
-                Some((candidate.kind, place(&candidate.record.place()), der.to_vec()))
-            }
-            // A WTLS certificate is no X.509 root; what is signed under one is judged by nothing here.
-            CandidateCertificate::Wtls(_) => None,
+        let roots = card.candidates(rules).into_iter().map(|candidate| {
+            let root = match candidate.certificate {
+                CandidateCertificate::X509(der) => CardRoot::X509(der.to_vec()),
+                CandidateCertificate::Wtls(certificate) => CardRoot::Wtls(certificate.clone()),
+            };
+            (candidate.kind, place(&candidate.record.place()), root)
         });
         let of_record = card.records.iter().flat_map(|record| {
             record.problems.iter().map(|problem| format!("{}: {problem}", place(&record.place())))
@@ -93,34 +93,96 @@ pub fn modem(config: &Config) -> Option<(&Bearer, &str)> {
     modems.filter_map(|bearer| Some((bearer, bearer.device.as_deref()?))).next()
 }
 
-/// Watches the card as long as the gate runs: that of the modem, else that in the directory.
+/// Watches the card as long as the gate runs: that of the modem, else that in the directory or the card reader.
 pub async fn watch(gate: Arc<Gate>, guard: Guard) {
     let config = gate.config();
     let modem = modem(&config).map(|(_, device)| device.to_owned());
     drop(config);
     match modem {
         Some(device) => watch_modem(gate, device).await,
-        None => watch_directory(gate, guard).await,
+        None => watch_lab(gate, guard).await,
     }
 }
 
-/// The directory that the configuration names at that moment: a reload may name another, or none.
-async fn watch_directory(gate: Arc<Gate>, guard: Guard) {
+/// What the configuration names at that moment: a reload may name another place, or none.
+async fn watch_lab(gate: Arc<Gate>, guard: Guard) {
+    let mut reader = Reader::default();
     loop {
         tokio::select! {
             () = gate.stopped() => return,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let (dir, rules) = (gate.config().trust.usim.clone(), gate.trusted().sources.rules);
-        let Some(dir) = dir else {
-            change::card(&gate, None).await;
-            continue;
+        let (source, rules) = (gate.config().trust.usim.clone(), gate.trusted().sources.rules);
+        // Nothing but a handful of small files, but a disk may sleep; and a card takes its time.
+        let looking = tokio::task::spawn_blocking(move || {
+            let seen = match source {
+                None => Some(None),
+                Some(CardSource::Directory(dir)) => Some(in_directory(&dir, &guard, rules)),
+                Some(CardSource::Reader(name)) => reader.look(name.as_deref(), rules),
+            };
+            (seen, reader)
+        });
+        let seen;
+        // It ends in a panic only, and then there is nothing left to look with.
+        (seen, reader) = match looking.await {
+            Ok(looked) => looked,
+            Err(_) => return change::card(&gate, None).await,
         };
-        // Nothing but a handful of small files, but a disk may sleep.
-        let seen = tokio::task::spawn_blocking(move || in_directory(&dir, &guard, rules)).await;
-        if let Ok(seen) = seen {
+        if let Some(seen) = seen {
             change::card(&gate, seen).await;
         }
+    }
+}
+
+/// A card reader, and what was in it when its card was read last.
+#[cfg(feature = "pcsc")]
+#[derive(Debug, Default)]
+struct Reader {
+    read_at: Option<(Option<String>, Rules, mexe_card::reader::Presence)>,
+}
+
+#[cfg(feature = "pcsc")]
+impl Reader {
+    /// The card that is there now; the outer `None`: as before.
+    fn look(&mut self, name: Option<&str>, rules: Rules) -> Option<Option<Seen>> {
+        let looked = mexe_card::reader::Presence::look(name);
+        let now = match looked {
+            Ok(presence) if presence.has_card() => (name.map(str::to_owned), rules, presence),
+            Ok(_) | Err(_) => {
+                self.read_at = None;
+                return Some(None);
+            }
+        };
+        if self.read_at.as_ref() == Some(&now) {
+            return None;
+        }
+        match mexe_card::reader::read(name) {
+            Ok(image) => {
+                self.read_at = Some(now);
+                Some(Seen::of(&image, Origin::Reader, rules))
+            }
+            Err(fault) => {
+                tracing::debug!(%fault, "the card in the card reader cannot be read; it is tried again");
+                self.read_at = None;
+                Some(None)
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "pcsc"))]
+#[derive(Debug, Default)]
+struct Reader {
+    said: bool,
+}
+
+#[cfg(not(feature = "pcsc"))]
+impl Reader {
+    fn look(&mut self, _name: Option<&str>, _rules: Rules) -> Option<Option<Seen>> {
+        if !std::mem::replace(&mut self.said, true) {
+            tracing::warn!("this build knows no card readers (feature pcsc): their cards do not count");
+        }
+        Some(None)
     }
 }
 

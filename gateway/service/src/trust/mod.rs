@@ -15,7 +15,8 @@ use std::sync::Arc;
 use mexe_certs::administrator::{Acceptance, CardKey, Decision, DeviceKey, decide};
 use mexe_certs::ccm::{self, CcmState, Freshness};
 use mexe_certs::root_store::{Provenance, Root, RootFault, RootKind, RootProblem, TrustStore};
-use mexe_certs::{Fingerprint, Rules};
+use mexe_certs::usim::WtlsCertificate;
+use mexe_certs::{Fingerprint, ReadLists, Rules};
 use mexe_journal::{StoredList, StoredRoot};
 use mexe_model::{Reason, RootId, SecurityDomain, WallTime};
 use serde_json::{Value, json};
@@ -38,14 +39,25 @@ pub struct Sources {
     pub off: BTreeSet<(RootId, &'static str)>,
     /// The card in the device.
     pub card: Option<CardFacts>,
-    /// What the card holds: whose roots, from which record, DER.
-    pub card_roots: Vec<(RootKind, String, Vec<u8>)>,
+    /// What the card holds: whose roots, from which record, and what they are.
+    pub card_roots: Vec<(RootKind, String, CardRoot)>,
     /// Keys that were accepted, each on a card.
     pub accepted: BTreeMap<(String, RootId), Acceptance>,
     /// What the messages of every administrator said so far.
     pub messages: CcmState,
     /// What the owner decided about judging.
     pub rules: Rules,
+    /// The revocation lists of the store before.
+    pub read_lists: ReadLists,
+}
+
+/// A root as it lies on a card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CardRoot {
+    /// An X.509 certificate, DER.
+    X509(Vec<u8>),
+    /// A WTLS certificate.
+    Wtls(WtlsCertificate),
 }
 
 impl Sources {
@@ -137,9 +149,10 @@ impl Trusted {
     }
 
     /// Made of these sources, as things stand at that time.
-    pub fn of(sources: Sources, at: WallTime) -> Self {
+    pub fn of(mut sources: Sources, at: WallTime) -> Self {
         let mut problems = sources.files.problems.clone();
         let mut builder = TrustStore::builder();
+        builder.read_before(std::mem::take(&mut sources.read_lists));
         builder.rules(sources.rules);
         let mut bound: BTreeMap<String, Operator> = BTreeMap::new();
         for file in &sources.files.roots {
@@ -154,8 +167,11 @@ impl Trusted {
             let added = builder.add_from(Provenance::User, kind, &root.source, der, at);
             problems.extend(added.into_iter().filter_map(Result::err).map(|p| of_root(&root.source, &p)));
         }
-        for (kind, source, der) in &sources.card_roots {
-            let added = builder.add_from(Provenance::Usim, *kind, source, der, at);
+        for (kind, source, root) in &sources.card_roots {
+            let added = match root {
+                CardRoot::X509(der) => builder.add_from(Provenance::Usim, *kind, source, der, at),
+                CardRoot::Wtls(certificate) => vec![builder.add_wtls(*kind, source, certificate, at)],
+            };
             problems.extend(added.into_iter().filter_map(Result::err).map(|p| of_root(source, &p)));
         }
         for (domain, file, bytes) in &sources.files.stamping {
@@ -174,6 +190,7 @@ impl Trusted {
             problems.extend(added.into_iter().filter_map(Result::err).map(wrong));
         }
         let store = builder.build();
+        sources.read_lists = store.read_lists();
         let administrator = administrator(&store, &sources, at);
         let in_charge = match administrator.administrator.key() {
             None => InCharge::User,
