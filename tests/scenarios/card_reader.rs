@@ -2,9 +2,9 @@
 //! pcscd cannot be started the test says why and stops. Its own test target, so that one pcscd runs at a time.
 
 use mexe_forge::pki::DemoPki;
-use mexe_forge::usim::{Card, CardKind};
-use mexe_model::WallTime;
-use rig::VirtualReader;
+use mexe_forge::usim::{Card, CardKind, Slot};
+use mexe_model::{SecurityDomain, WallTime};
+use rig::{Control, Rig, VirtualReader};
 
 const AT: WallTime = WallTime::from_secs(1_795_489_491);
 
@@ -37,4 +37,44 @@ fn a_card_in_a_reader_gives_the_image_that_its_directory_gives_and_no_pin_is_tri
             assert!([0xA4, 0xC0, 0xB0, 0xB2].contains(&command[1]), "{command:02X?}");
         }
     }
+}
+
+/// Needs a gate with feature `pcsc`: `MEXEGATE_BIN` names it.
+#[test]
+fn a_gate_that_is_told_to_looks_into_the_card_reader() {
+    let mut rig = Rig::builder().prepare();
+    let operator = rig.packages().demo().pki.branch(SecurityDomain::Operator).unwrap();
+    let mut card = Card::new(CardKind::Usim);
+    card.add_root(Slot::Operator, operator.root.certificate()).unwrap();
+    let text = std::fs::read_to_string(rig.config_file()).unwrap();
+    let text = text.replace("[trust]\n", "[trust]\nusim = \"pcsc:\"\n");
+    rig::packages::write(&rig.config_file(), text.as_bytes());
+    std::fs::remove_file(rig.roots().join("operator/root.pem")).unwrap();
+    let reader = match VirtualReader::start(&card) {
+        Ok(reader) => reader,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    rig.start_again();
+    let roots = |rig: &Rig| -> Vec<(String, String)> {
+        let listed = Control::of(rig).list("/v1/roots");
+        let of_card = listed.iter().filter(|root| root["provenance"] == "usim");
+        of_card.map(|r| (r["state"].as_str().unwrap().into(), r["source"].as_str().unwrap().into())).collect()
+    };
+    let found =
+        rig::wait::until("the card to be read", || Some(roots(&rig)).filter(|found| !found.is_empty()));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].0, "unaccepted");
+    assert!(found[0].1.starts_with("card (lab)"), "a card that does not carry the bearer says so: {found:?}");
+    let heard = reader.with_card(|card| card.heard.len());
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(reader.with_card(|card| card.heard.len()), heard, "a card that stays is left alone");
+
+    drop(reader);
+    rig::wait::until("the card to be gone", || roots(&rig).is_empty().then_some(()));
+    let _reader = VirtualReader::start(&card).expect("it started before");
+    rig::wait::until("the card to be back", || (!roots(&rig).is_empty()).then_some(()));
+    let actions: Vec<_> = rig.journal(["--kind", "change"]).iter().map(|r| r["action"].clone()).collect();
+    let of_card: Vec<_> =
+        actions.iter().filter_map(|action| action.as_str()?.strip_prefix("card.")).collect();
+    assert_eq!(of_card, ["insert", "remove", "insert"]);
 }

@@ -4,9 +4,10 @@
 use std::ffi::CString;
 use std::pin::pin;
 use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
 
 use mexe_certs::usim::{CardKind, Image};
-use pcsc::{Context, Error, MAX_BUFFER_SIZE, Protocol, Protocols, Scope, ShareMode};
+use pcsc::{Context, Error, MAX_BUFFER_SIZE, Protocol, Protocols, ReaderState, Scope, ShareMode, State};
 
 use crate::apdu::{Apdu, Commands, Exchange};
 use crate::{Fault, read_image};
@@ -21,18 +22,59 @@ pub fn names() -> Result<Vec<String>, Fault> {
     Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
 }
 
+/// Which readers are there and how often a card came or went, as far as that can be told without asking a card: another
+/// value means that it is worth reading again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence(Vec<(CString, u32, bool)>);
+
+impl Presence {
+    /// Looks at the reader of that name or, without one, at all.
+    ///
+    /// # Errors
+    /// The service is not running, or does not answer; there is no reader.
+    pub fn look(name: Option<&str>) -> Result<Self, Fault> {
+        let context = Context::establish(Scope::User).map_err(fault)?;
+        let names = candidates(&context, name)?;
+        if names.is_empty() {
+            return Err(no_reader());
+        }
+        let mut readers: Vec<_> =
+            names.iter().map(|name| ReaderState::new(name.clone(), State::UNAWARE)).collect();
+        context.get_status_change(Duration::ZERO, &mut readers).map_err(fault)?;
+        let seen = names.into_iter().zip(&readers);
+        let seen = seen.map(|(name, reader)| {
+            (name, reader.event_count(), reader.event_state().contains(State::PRESENT))
+        });
+        Ok(Self(seen.collect()))
+    }
+
+    /// Whether a card is in one of them.
+    pub fn has_card(&self) -> bool {
+        self.0.iter().any(|(_, _, present)| *present)
+    }
+}
+
+fn candidates(context: &Context, name: Option<&str>) -> Result<Vec<CString>, Fault> {
+    match name {
+        Some(name) => {
+            Ok(vec![CString::new(name).map_err(|_| Fault::Reader("its name is no name".to_owned()))?])
+        }
+        None => context.list_readers_owned().map_err(fault),
+    }
+}
+
+fn no_reader() -> Fault {
+    Fault::Reader("there is no card reader".to_owned())
+}
+
 /// Reads the card in a reader, by its name or, without one, in the first reader that has a card.
 ///
 /// # Errors
 /// There is no reader, no card in it, or the card cannot be read.
 pub fn read(name: Option<&str>) -> Result<Image, Fault> {
     let context = Context::establish(Scope::User).map_err(fault)?;
-    let candidates = match name {
-        Some(name) => vec![CString::new(name).map_err(|_| Fault::Reader("its name is no name".to_owned()))?],
-        None => context.list_readers_owned().map_err(fault)?,
-    };
-    let mut why = Fault::Reader("there is no card reader".to_owned());
-    for name in candidates {
+    let mut why = no_reader();
+    for name in candidates(&context, name)? {
         // T=0 first: that is what (U)SIMs speak.
         let connected = context.connect(&name, ShareMode::Shared, Protocols::T0 | Protocols::T1);
         match connected.map_err(fault) {

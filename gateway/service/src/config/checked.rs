@@ -55,6 +55,27 @@ pub struct Listen {
     pub insecure: bool,
 }
 
+/// A card that does not carry the bearer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CardSource {
+    /// An image of its files.
+    Directory(PathBuf),
+    /// A card reader (PC/SC), by its name; without one, the first that has a card.
+    Reader(Option<String>),
+}
+
+impl CardSource {
+    /// What a value begins with that names a card reader.
+    pub(super) const READER: &str = "pcsc:";
+
+    fn of(value: &str) -> Self {
+        match value.strip_prefix(Self::READER) {
+            Some(name) => Self::Reader((!name.is_empty()).then(|| name.to_owned())),
+            None => Self::Directory(value.into()),
+        }
+    }
+}
+
 /// Where most systems keep the authorities of servers.
 const SERVERS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -65,8 +86,8 @@ pub struct Trust {
     pub roots: Option<PathBuf>,
     /// The folder of revocation lists; guarded when it was loaded.
     pub crls: Option<PathBuf>,
-    /// A card's image (lab).
-    pub usim: Option<PathBuf>,
+    /// Where a card is that is not the modem's (lab).
+    pub usim: Option<CardSource>,
     /// True when legacy algorithms may reach the third party domain.
     pub legacy: bool,
     /// What an outdated revocation list means.
@@ -223,7 +244,7 @@ pub(super) fn check(
         trust: Trust {
             roots: path(&raw.trust.roots),
             crls: path(&raw.trust.crls),
-            usim: path(&raw.trust.usim),
+            usim: raw.trust.usim.as_deref().map(CardSource::of),
             legacy: raw.trust.legacy,
             revocation: raw.trust.revocation.into(),
             servers: path(&raw.trust.servers).unwrap_or_else(|| PathBuf::from(SERVERS)),

@@ -8,6 +8,7 @@ use ::config::{Config as Merger, File, FileFormat};
 use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
+use super::checked::CardSource;
 use super::error::Excerpt;
 use super::keys::{KEYS, Key, Kind, PREFIX};
 use super::raw::Raw;
@@ -102,7 +103,8 @@ impl Layers {
             ("policy.security_table", &mut raw.policy.security_table),
             ("qos.profiles", &mut raw.qos.profiles),
         ] {
-            if let Some(path) = path {
+            let is_reader = |path: &str| key == "trust.usim" && path.starts_with(CardSource::READER);
+            if let Some(path) = path.as_mut().filter(|path| !is_reader(path)) {
                 *path = self.resolved(key, path)?;
             }
         }

@@ -21,7 +21,9 @@ mod value;
 
 use std::path::PathBuf;
 
-pub use checked::{Bearer, Config, Journal, Limits, Listen, Policy, Qos, Runtime, RuntimeCommand, Trust};
+pub use checked::{
+    Bearer, CardSource, Config, Journal, Limits, Listen, Policy, Qos, Runtime, RuntimeCommand, Trust,
+};
 pub use error::{ConfigError, Excerpt};
 pub use guard::Guard;
 pub use layers::Overrides;

@@ -14,7 +14,7 @@ use super::ServeError;
 use crate::apps::{self, Apps};
 use crate::card;
 use crate::clock;
-use crate::config::{Config, ConfigError, Guard, Loaded};
+use crate::config::{CardSource, Config, ConfigError, Guard, Loaded};
 use crate::floor::{self, Floor};
 use crate::gate::{Gate, OwnActions};
 use crate::trust::{Files, Sources, Trusted, change};
@@ -51,9 +51,12 @@ pub(super) fn trusted(
     floor: &Floor,
 ) -> Trusted {
     let rules = rules(config);
-    // A modem is asked when everything else is up; its card counts from then on.
-    let dir = config.trust.usim.as_deref().filter(|_| card::modem(config).is_none());
-    let seen = dir.and_then(|dir| card::in_directory(dir, guard, rules));
+    // A modem or a card reader is asked when everything else is up; its card counts from then on.
+    let source = config.trust.usim.as_ref().filter(|_| card::modem(config).is_none());
+    let seen = match source {
+        Some(CardSource::Directory(dir)) => card::in_directory(dir, guard, rules),
+        Some(CardSource::Reader(_)) | None => None,
+    };
     for problem in seen.iter().flat_map(|seen| &seen.problems) {
         tracing::warn!("{problem}");
     }
