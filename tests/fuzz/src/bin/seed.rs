@@ -67,7 +67,8 @@ fn main() -> Done<()> {
     keep("cms", "signature", &signature)?;
     keep("cms", "pem", pem("CMS", &signature).as_bytes())?;
     keep("cms", "no-attributes", &detached(&signer, PROGRAM, false, Defect::None)?)?;
-    keep("cms", "ed25519", &detached(&other, PROGRAM, true, Defect::UnsignedAttributes)?)?;
+    keep("cms", "ed25519", &detached(&other, PROGRAM, true, Defect::None)?)?;
+    keep("cms", "unsigned-attributes", &detached(&other, PROGRAM, true, Defect::UnsignedAttributes)?)?;
     let stamp = |value: &[u8]| token(&clock, value, AT, timestamp::Defect::None).into_iter().collect();
     keep("cms", "stamped", &stamped(&signer, PROGRAM, stamp)?)?;
     // The signer's value is the same each time: RSA with PKCS #1 v1.5.
@@ -139,8 +140,9 @@ fn suite(world: &Path, signer: &Signer, keep: &impl Fn(&str, &str, &[u8]) -> Don
         base64::Engine::decode(&base64::prelude::BASE64_STANDARD, value)?,
     )?;
     keep("jad", "signed", text.as_bytes())?;
-    let ways = signed.way(2, &signer.chain).attribute("MIDlet-Permissions-Opt", "no.such");
-    keep("jad", "two-ways", ways.build().as_bytes())
+    let ways = signed.way(2, &signer.chain);
+    keep("jad", "two-ways", ways.build().as_bytes())?;
+    keep("jad", "asking", ways.attribute("MIDlet-Permissions-Opt", "no.such").build().as_bytes())
 }
 
 fn messages(root: &Authority, heir: &Authority, keep: &impl Fn(&str, &str, &[u8]) -> Done<()>) -> Done<()> {
