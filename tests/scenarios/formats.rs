@@ -3,19 +3,19 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use mexe_forge::cms::{Defect, detached, stamped};
 use mexe_forge::jad::JadBuilder;
 use mexe_forge::jar::JarBuilder;
-use mexe_forge::pki::{Authority, Branch, KeyKind, Shape, Signer};
+use mexe_forge::pki::{Authority, Branch, KeyKind, ListShape, Shape, Signer};
 use mexe_forge::rotation::Statement;
 use mexe_forge::sealed::SealDefect;
 use mexe_forge::timestamp;
 use mexe_model::SecurityDomain;
 use rig::cli::code;
-use rig::verbs::{cli, done, earlier, file, refused};
-use rig::{Output, Rig, packages, wait};
+use rig::verbs::{cli, done, earlier, file, refused, root_of};
+use rig::{Control, Output, Rig, packages, wait};
 use serde_json::json;
 
 fn branch(rig: &Rig, domain: SecurityDomain) -> &Branch {
@@ -242,6 +242,31 @@ fn a_new_signers_key_takes_an_app_over_only_with_the_old_ones_statement() {
 }
 
 #[test]
+fn a_signer_that_was_revoked_hands_no_app_over() {
+    let rig = Rig::start();
+    let domain = SecurityDomain::ThirdParty;
+    let at = packages::now();
+    let issuer = &branch(&rig, domain).issuer;
+    let [old, new] = ["Old", "New"].map(|name| issuer.signer(name, &Shape::at(at)).unwrap());
+    let jar = |version: &str| {
+        JarBuilder::new().attribute("MExE-Name", "notes").attribute("MExE-Version", version).entry("a", "b")
+    };
+    let first = file(&rig, "1.jar", jar("1.0").sign(&old).unwrap());
+    done(&rig, &["app", "install", first.to_str().unwrap()]);
+    // What whoever has the old key signs, the day before the issuer learns of it.
+    let statement =
+        Statement::new(domain, "notes", old.certificate(), new.certificate(), earlier(at, 60)).unwrap();
+    let statement = statement.sign(&old, SealDefect::None).unwrap();
+    let taken_over = file(&rig, "2.jar", jar("2.0").rotations(&[statement]).sign(&new).unwrap());
+    let list = ListShape::at(at).revoking(old.certificate(), earlier(at, 3600)).unwrap();
+    let list = file(&rig, "issuer.crl", issuer.list(&list).unwrap());
+    done(&rig, &["roots", "crl", "add", list.to_str().unwrap()]);
+    refused(cli(&rig, &["app", "install", taken_over.to_str().unwrap()]), "rotation-wrong");
+    let shown = done(&rig, &["app", "show", "notes"]);
+    assert_eq!((&shown["version"], &shown["state"]), (&json!("1.0"), &json!("suspended")));
+}
+
+#[test]
 fn old_algorithms_reach_the_third_party_domain_alone_and_never_a_blanket_permission() {
     let at = packages::now();
     let rig = Rig::builder().section("trust", "legacy = true").start();
@@ -341,11 +366,11 @@ fn a_package_is_fetched_judged_and_installed_when_the_user_says_so() {
     fs::copy(rig.package("third-party"), web.join("app.jar")).unwrap();
     fs::copy(rig.package("unsigned"), web.join("unsigned.jar")).unwrap();
     packages::write(&web.join("broken.jar"), b"no archive");
-    let mut serving = world.outside(|| {
+    let _serving = Serving(world.outside(|| {
         let mut python = Command::new("python3");
         python.arg("-c").arg(SERVER).arg("93.184.215.14").current_dir(&web);
         python.spawn().unwrap()
-    });
+    }));
     rig.start_again();
     let fetch =
         |path: &str| cli(&rig, &["app", "fetch", "--yes", &format!("https://apps.example.org{path}")]);
@@ -375,7 +400,29 @@ fn a_package_is_fetched_judged_and_installed_when_the_user_says_so() {
     let records = rig.journal(["--kind", "change"]);
     let fetches = records.iter().filter(|record| record["action"] == "app.fetch").count();
     assert!(fetches >= 8, "{fetches}");
-    serving.kill().and_then(|()| serving.wait()).unwrap();
+
+    // What the user was shown is what is installed: not the same bytes under another trust.
+    let mut control = Control::of(&rig);
+    let url = json!({ "url": "https://apps.example.org/app.jar" });
+    let shown = control.done("POST", "/v1/fetches", Some(&url)).json;
+    assert_eq!(shown["domain"], "third-party", "{shown}");
+    done(&rig, &["app", "remove", "third-party-app"]);
+    let root = root_of(&rig, "third-party");
+    done(&rig, &["roots", "disable", &root]);
+    let id =
+        shown["id"].as_u64().map_or_else(|| shown["id"].as_str().unwrap().to_owned(), |id| id.to_string());
+    let late = control.ask("POST", &format!("/v1/fetches/{id}/install"), None).unwrap();
+    assert_eq!(late.json["reason"], "not-found", "{}", late.json);
+    assert_eq!(done(&rig, &["app", "list"])["items"], json!([]));
+}
+
+/// A server that ends with its test, also when that fails.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
 }
 
 /// Serves the folder over HTTPS, and two redirects.

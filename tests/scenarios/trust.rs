@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
+use mexe_forge::jar::JarBuilder;
 use mexe_forge::pki::{Authority, ListShape, Shape};
 use mexe_model::SecurityDomain;
 use rig::cli::code;
@@ -146,6 +147,55 @@ fn a_revoked_certificate_ends_its_apps_runs_and_refuses_its_packages() {
     refused(cli(&rig, &["app", "install", package.to_str().unwrap()]), "certificate-revoked");
     let garbage = file(&rig, "garbage.crl", "garbage");
     assert_eq!(cli(&rig, &["roots", "crl", "add", garbage.to_str().unwrap()]).code, code::USAGE);
+}
+
+#[test]
+fn whatever_is_judged_while_its_root_goes_is_vouched_for_by_nobody() {
+    let rig = Rig::start();
+    let mut control = Control::of(&rig);
+    let root = root_of(&rig, "third-party");
+    let path = format!("/v1/roots/{root}");
+    let branch = rig.packages().demo().pki.branch(SecurityDomain::ThirdParty).unwrap();
+    // Large enough that a judgement takes longer than the switching of a root.
+    let bulk: Vec<u8> = (0..6_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let package = JarBuilder::new().attribute("MExE-Name", "large").entry("bulk", bulk).sign(&branch.signer);
+    let package = file(&rig, "large.jar", package.unwrap());
+    let package = package.to_str().unwrap();
+    let begun = Instant::now();
+    done(&rig, &["app", "install", package]);
+    let takes = begun.elapsed();
+    let mut met = 0;
+    for turn in 0..12 {
+        // A start on even turns, an install on odd ones; the root goes somewhere in between.
+        let starts = turn % 2 == 0;
+        if !starts {
+            done(&rig, &["app", "remove", "large"]);
+        }
+        let line: &[&str] = if starts { &["app", "start", "large"] } else { &["app", "install", package] };
+        let outcome = std::thread::scope(|scope| {
+            let judging = scope.spawn(|| cli(&rig, line));
+            std::thread::sleep(takes / 8 * (turn / 2 + 1));
+            control.done("PATCH", &path, Some(&json!({ "state": "disabled" })));
+            judging.join().unwrap()
+        });
+        let apps = done(&rig, &["app", "list"])["items"].clone();
+        for app in apps.as_array().unwrap() {
+            // One that was installed after the root was gone is nobody's.
+            let right = (&app["domain"], &app["state"]) != (&json!("third-party"), &json!("active"));
+            assert!(right, "turn {turn}: {app}");
+        }
+        let runs = done(&rig, &["runs"])["items"].clone();
+        assert_eq!(runs, json!([]), "turn {turn}: a run without a root");
+        met += u32::from(outcome.code == code::REFUSED || outcome.json["verdict"] == "untrusted");
+        control.done("PATCH", &path, Some(&json!({ "state": "enabled" })));
+        if done(&rig, &["app", "list"])["items"][0]["domain"] != "third-party" {
+            cli(&rig, &["app", "remove", "large"]);
+            done(&rig, &["app", "install", package]);
+        }
+        assert_eq!(app_state(&rig, "large").0, "active");
+    }
+    println!("{met} of 12 found the root gone; a judgement takes {takes:?}");
+    assert!(met > 0, "the root never went in time");
 }
 
 #[test]
