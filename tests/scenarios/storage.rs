@@ -179,6 +179,37 @@ fn a_revoke_on_a_full_disk_cuts_at_once_and_is_never_forgotten() {
 }
 
 #[test]
+fn an_app_that_cannot_be_removed_on_a_full_disk_stays_without_its_permissions() {
+    const NAME: &str = "an_app_that_cannot_be_removed_on_a_full_disk_stays_without_its_permissions";
+    let Some(_world) = world::inside(NAME) else { return };
+    let mut rig = Rig::builder().prepare();
+    let disk = Small::on(&rig.state_dir(), "6m");
+    rig.start_again();
+    let mut scene = Scene::set(&rig);
+    let (client, _server) = open_flow(&rig, &scene.who);
+    disk.fill();
+    scene.is_refused(&rig);
+    let path = format!("/v1/apps/{}", scene.who.app);
+    let answer = scene.control.ask("DELETE", &path, None).unwrap();
+    assert_eq!(answer.json["reason"], "journal-unavailable", "{}", answer.json);
+    raw::hung_up(&client, Duration::from_secs(5)).expect("its flow is cut all the same");
+    assert!(scene.control.list("/v1/grants").is_empty(), "nothing is permitted from now on");
+    disk.empty();
+    wait::until("the gate to be ready again", || (rig.health("readyz").status == 200).then_some(()));
+    wait::until("the permissions' end in the journal", || {
+        let records = scene.control.journal_after(0);
+        records.into_iter().find(|record| record["action"] == "grant.revoke")
+    });
+    rig.kill();
+    rig.start_again();
+    let mut control = Control::of(&rig);
+    assert!(control.list("/v1/grants").is_empty(), "they are back after a restart");
+    let left = control.list("/v1/apps");
+    assert!(left.iter().any(|app| app["id"] == scene.who.app.as_str()), "{left:?}");
+    control.done("DELETE", &path, None);
+}
+
+#[test]
 fn a_gate_does_not_start_on_a_full_disk_and_says_why() {
     let Some(_world) = world::inside("a_gate_does_not_start_on_a_full_disk_and_says_why") else { return };
     let mut rig = Rig::builder().prepare();

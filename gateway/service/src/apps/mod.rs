@@ -14,14 +14,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use mexe_certs::{Format, Runtime};
 use mexe_journal::{AppState, Change, Record, StoredApp};
-use mexe_model::{ActionGroup, AppId, Groups, Reason, RootId, Trust, WallTime};
+use mexe_model::{ActionGroup, AppId, GrantId, Groups, Reason, RootId, Trust, WallTime};
 use mexe_policy::Standing;
 use mexe_relay::Key;
 use serde_json::{Value, json};
 
 use crate::clock;
 use crate::gate::Gate;
-use crate::grants::unavailable;
+use crate::grants;
 use crate::refused::Refused;
 use crate::running;
 use crate::trust::Chain;
@@ -288,7 +288,8 @@ pub fn incoming_file(gate: &Gate) -> io::Result<tempfile::NamedTempFile> {
 /// Removes an app: its runs end, its flows are cut, its grants and its package go.
 ///
 /// # Errors
-/// [`Reason::AppUnknown`], [`Reason::JournalUnavailable`].
+/// [`Reason::AppUnknown`]; [`Reason::JournalUnavailable`] when it could not be written down: then the app stays, and only
+/// what was taken from it is gone.
 pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
     let app = gate.apps.get(id).ok_or(Reason::AppUnknown)?;
     // Of every run, before the first one's end waits for the disk.
@@ -297,6 +298,7 @@ pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
         running::end(gate, run.id, Reason::AppRemoved).await;
     }
     let changing = gate.change().await;
+    let grants = gate.policy().grants().filter(|grant| grant.app() == id).map(|grant| grant.id()).collect();
     changing.policy(|policy| policy.app_removed(id).0);
     gate.cut(&Key::App(id.clone()), Reason::AppRemoved);
     let record = Record {
@@ -304,11 +306,27 @@ pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
         domain: Some(app.trust),
         ..Record::change(clock::wall(), "app.remove")
     };
-    gate.journal.change(Change::RemoveApp(id.clone()), record).await.map_err(unavailable)?;
+    if let Err(error) = gate.journal.change(Change::RemoveApp(id.clone()), record).await {
+        write_taken_back(gate, id, grants);
+        let detail = format!("{error}; the app stays, without its permissions: remove it again");
+        return Err(Refused::about(Reason::JournalUnavailable, detail));
+    }
     gate.apps.remove(id);
     drop(changing);
     gate.apps.clear_away(gate.state_dir(), &app);
     Ok(())
+}
+
+/// The permissions of an app that could not be removed are gone, and must not be there again after a restart.
+fn write_taken_back(gate: &Arc<Gate>, id: &AppId, grants: Vec<GrantId>) {
+    let record = Record {
+        app: Some(id.clone()),
+        grant: grants.first().copied(),
+        reason: Some(Reason::PermissionRevoked),
+        detail: Some(json!({ "grants": grants })),
+        ..Record::change(clock::wall(), "grant.revoke")
+    };
+    tokio::spawn(grants::write_at_last(Arc::clone(gate), Change::RevokeGrants(grants), record));
 }
 
 /// Lower-case hexadecimal.
