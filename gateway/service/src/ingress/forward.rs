@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use mexe_model::{Instant, Reason};
 use mexe_qos::{Grant, Meter};
 use mexe_relay::{End, Lease, LeaseHandle, Limits, Outcome, Side};
+use mexe_wire::forward::Malformed;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
@@ -69,6 +70,11 @@ pub(super) async fn forward(
     gate.spawn(driver.drive(origin));
     let response = match sender.send_request(Request::from_parts(outbound.head, body)).await {
         Ok(response) => response,
+        // Its body broke off, or is in no chunks: that is not the origin's doing.
+        Err(error) if error.is_user() => {
+            turn_away(gate, DOOR, Some(run), Malformed::Body.reason()).await;
+            return refusal_and_close(Malformed::Body.reason(), &Malformed::Body.to_string());
+        }
         Err(_) => return refusal(Reason::UpstreamMalformed, None),
     };
     let (head, body) = response.into_parts();

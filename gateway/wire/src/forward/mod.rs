@@ -109,6 +109,9 @@ pub enum Malformed {
     /// Not absolute-form.
     #[error("the request names no server: write `GET http://host/path`, or use CONNECT")]
     AbsoluteForm,
+    /// The body ends in the middle, or its chunks break their grammar.
+    #[error("the request's body breaks off, or its chunks are malformed")]
+    Body,
     /// The chunks of the request before break their grammar.
     #[error("the chunks of the request before this one are malformed")]
     Chunks,
