@@ -114,6 +114,14 @@ fn judge_signer(
     at: WallTime,
 ) -> Result<bool, Refusal> {
     valid(arpk, at)?;
+    // Roots of the legacy rules may be smaller, and speak for themselves only.
+    match &arpk.key {
+        Ok(key) if !key.is_large_enough() => {
+            let detail = format!("the key of the administrator {} is {}", arpk.quoted(), key.description());
+            return Err(Refusal::new(Reason::KeyTooSmall, detail));
+        }
+        Ok(_) | Err(_) => {}
+    }
     if signer.spki == arpk.spki {
         return Ok(true);
     }

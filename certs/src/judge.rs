@@ -261,7 +261,7 @@ impl Vouching<'_, '_> {
 /// 9999-12-31T23:59:59Z, which X.509 uses for what has no end (RFC 5280, 4.1.2.5).
 const NEVER: WallTime = WallTime::from_secs(253_402_300_799);
 
-/// The first path that holds; the first one's refusal when none does.
+/// The first path that holds without the legacy rules, else the first one that holds; the first one's refusal when none does.
 fn best<'p, 'a>(
     paths: &'p [Path<'a>],
     signer: &'p Signer,
@@ -287,23 +287,29 @@ fn best<'p, 'a>(
         revoked_by: at.revoked_by,
     };
     let mut first = None;
+    let mut tolerated = None;
     for path in paths {
         match path::judge(path, &terms, budget) {
             Ok(holds) => {
                 // A time before the chain's validity, or after it, says nothing of the chain.
-                let timestamp = match stamped {
-                    Timestamp::Counts { at } if !path.covers(at) => {
+                let timestamp = match &stamped {
+                    Timestamp::Counts { at } if !path.covers(*at) => {
                         Timestamp::Ignored { why: format!("its time {at} lies outside the chain's validity") }
                     }
-                    stamped => stamped,
+                    stamped => stamped.clone(),
                 };
-                return Ok(Vouching { signer, path, holds, timestamp });
+                let vouching = Vouching { signer, path, holds, timestamp };
+                if !vouching.holds.legacy {
+                    return Ok(vouching);
+                }
+                tolerated = tolerated.or(Some(vouching));
             }
             Err(refusal) if refusal.reason == Reason::TooCostly => return Err(refusal),
             Err(refusal) => first = first.or(Some(refusal)),
         }
     }
-    Err(first.unwrap_or_else(|| Refusal::new(Reason::NoRoot, "the signer leads to no root of this device")))
+    let none = || Refusal::new(Reason::NoRoot, "the signer leads to no root of this device");
+    tolerated.ok_or_else(|| first.unwrap_or_else(none))
 }
 
 fn facts(vouching: &Vouching<'_, '_>) -> SignerFacts {

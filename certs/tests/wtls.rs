@@ -20,10 +20,12 @@ mod openssl;
 
 use std::io::Cursor;
 
+use mexe_certs::ccm::{CcmLimits, CcmState, Receiver, apply};
 use mexe_certs::usim::{CandidateCertificate, WtlsCertificate, decode};
 use mexe_certs::{
     Evidence, Limits, Provenance, RootKind, Rules, Staleness, TrustStore, TrustVerdict, verify,
 };
+use mexe_forge::ccm::Message;
 use mexe_forge::usim::{self as forge, Card, Slot};
 use mexe_model::{Reason, SecurityDomain};
 use openssl::{Bench, CODE, now};
@@ -168,4 +170,55 @@ fn a_subject_that_nothing_can_be_issued_under_is_named() {
     builder.rules(LEGACY);
     let refused = builder.add_wtls(kind, "card", &certificate, now()).unwrap_err();
     assert_eq!(refused.code(), "root-wtls-without-name");
+}
+
+#[test]
+fn a_chain_that_needs_no_legacy_rule_is_preferred() {
+    let (from, to) = around();
+    let world = World::new(2048, "sha256");
+    let (kind, bare) = world.root(NAMES[0], from, to, Slot::ThirdParty);
+    let whole = world.bench.der("root");
+    for bare_first in [true, false] {
+        let mut builder = TrustStore::builder();
+        builder.rules(LEGACY);
+        if bare_first {
+            builder.add_wtls(kind, "card TPRPK 1", &bare, now()).unwrap();
+        }
+        builder.add(kind, "root.pem", &whole, now());
+        if !bare_first {
+            // The key is a root already.
+            let _ = builder.add_wtls(kind, "card TPRPK 1", &bare, now());
+        }
+        let TrustVerdict::Verified(verified) = world.judge(&builder.build()) else { panic!() };
+        assert!(!verified.legacy, "bare first: {bare_first}");
+    }
+}
+
+#[test]
+fn a_wtls_administrator_configures_and_a_small_key_does_not_even_through_a_delegate() {
+    let (from, to) = around();
+    let receiver = Receiver { device: "device-17", home_network: None };
+    for (bits, refused) in [(2048, None), (1024, Some(Reason::KeyTooSmall))] {
+        let world = World::new(bits, "sha256");
+        let bench = &world.bench;
+        let purpose = CODE.replace("codeSigning", "2.25.230570099.4");
+        bench.certificate(
+            "deputy",
+            "root",
+            "-algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+            &purpose,
+            "-sha256",
+        );
+        let store = store(LEGACY, &[world.root(NAMES[0], from, to, Slot::Administrator)]);
+        let root = bench.der("root");
+        let message = Message::new(&root, "device-17", 1, now()).unwrap().replace_all(&[&root]);
+        bench.write("content", message.content().unwrap());
+        for signer in ["root", "deputy"] {
+            let how = "-nodetach -outform DER -md sha256 -econtent_type 2.25.230570099.2";
+            let signed = bench.cms("content", signer, how);
+            let (state, limits) = (CcmState::default(), CcmLimits::default());
+            let applied = apply(&signed, &state, &store.roots()[0], receiver, now(), &limits);
+            assert_eq!(applied.map_err(|refusal| refusal.reason).err(), refused, "RSA {bits}, {signer}");
+        }
+    }
 }
