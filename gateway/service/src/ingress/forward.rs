@@ -66,22 +66,38 @@ pub(super) async fn forward(
         Ok(pair) => pair,
         Err(_) => return refusal(Reason::UpstreamMalformed, None),
     };
-    let driver = Driver { connection: Arc::clone(connection), lease, books, upstream, seen };
+    let driver =
+        Driver { connection: Arc::clone(connection), lease, books, upstream, seen: Arc::clone(&seen) };
     gate.spawn(driver.drive(origin));
+    let upload = Arc::clone(&seen);
+    let body = body.map_err(move |error| {
+        upload.client_failed.store(true, Ordering::SeqCst);
+        error
+    });
     let response = match sender.send_request(Request::from_parts(outbound.head, body)).await {
-        Ok(response) => response,
-        // Its body broke off, or is in no chunks: that is not the origin's doing.
-        Err(error) if error.is_user() => {
-            turn_away(gate, DOOR, Some(run), Malformed::Body.reason()).await;
+        Ok(response) if !seen.answer_begins() => response,
+        Err(error) if seen.client_failed.load(Ordering::SeqCst) => {
+            // Nobody is turned away who merely went.
+            if breaks_the_protocol(&error) {
+                turn_away(gate, DOOR, Some(run), Malformed::Body.reason()).await;
+            }
             return refusal_and_close(Malformed::Body.reason(), &Malformed::Body.to_string());
         }
-        Err(_) => return refusal(Reason::UpstreamMalformed, None),
+        Ok(_) | Err(_) if seen.late.load(Ordering::SeqCst) => return refusal(Reason::UpstreamTimeout, None),
+        Ok(_) | Err(_) => return refusal(Reason::UpstreamMalformed, None),
     };
     let (head, body) = response.into_parts();
     match mexe_wire::forward::response(head) {
         Ok(head) => Response::from_parts(head, body.boxed()),
         Err(malformed) => refusal(malformed.upstream_reason(), Some(&malformed.to_string())),
     }
+}
+
+/// Whether an upload is in no valid chunks, and does not just break off.
+fn breaks_the_protocol(error: &hyper::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    kinds.into_iter().any(|kind| matches!(kind, io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 /// Sees a forwarded request through to its end.
@@ -99,6 +115,40 @@ struct Seen {
     active: AtomicU64,
     /// Whether the socket failed.
     failed: AtomicBool,
+    /// Whether the app's upload failed.
+    client_failed: AtomicBool,
+    /// Whether the origin's answer is on its way to the app.
+    answered: AtomicBool,
+    /// Whether no byte moved for too long.
+    late: AtomicBool,
+    /// Whether the exchange broke off.
+    broken: AtomicBool,
+}
+
+impl Seen {
+    fn now() -> Self {
+        Self {
+            active: AtomicU64::new(clock::now().as_nanos()),
+            failed: AtomicBool::new(false),
+            client_failed: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    /// Of this and [`Seen::breaks`], called at the same time, at least one knows of the other. True when the exchange broke
+    /// off before.
+    fn answer_begins(&self) -> bool {
+        self.answered.store(true, Ordering::SeqCst);
+        self.broken.load(Ordering::SeqCst)
+    }
+
+    /// True when the app has a part of the answer already, and can only learn by a reset that it is not whole.
+    fn breaks(&self) -> bool {
+        self.broken.store(true, Ordering::SeqCst);
+        self.answered.load(Ordering::SeqCst)
+    }
 }
 
 impl Driver {
@@ -111,6 +161,7 @@ impl Driver {
             // hyper tells whoever waits for the answer of an error, and ends well itself.
             ended = origin.as_mut() => match (self.lease.cancel_reason(), ended) {
                 (Some(reason), _) => End::Cut(reason),
+                (None, _) if self.seen.client_failed.load(Ordering::SeqCst) => End::Reset(Side::Client),
                 (None, Ok(())) if !self.seen.failed.load(Ordering::Relaxed) => End::Closed,
                 (None, _) => End::Reset(Side::Upstream),
             },
@@ -119,7 +170,11 @@ impl Driver {
         if !matches!(end, End::Closed) {
             // Before the sockets are closed: what they have not sent yet goes with them.
             self.upstream.reset_on_close();
-            self.connection.cut.cancel();
+            // An app that has nothing of the answer yet is told what happened instead.
+            self.seen.late.store(matches!(end, End::Idle), Ordering::SeqCst);
+            if self.seen.breaks() || matches!(end, End::Cut(_)) {
+                self.connection.cut.cancel();
+            }
         }
         drop(origin);
         let handle = self.lease.handle();
@@ -181,9 +236,7 @@ impl Gauge {
 impl Metered {
     fn new(stream: SharedStream, lease: LeaseHandle, limits: Limits) -> Self {
         let gauge = |meter| Gauge { meter, wait: None };
-        let active = AtomicU64::new(clock::now().as_nanos());
-        let seen = Arc::new(Seen { active, failed: AtomicBool::new(false) });
-        Self { stream, lease, up: gauge(limits.up), down: gauge(limits.down), seen }
+        Self { stream, lease, up: gauge(limits.up), down: gauge(limits.down), seen: Arc::new(Seen::now()) }
     }
 
     /// How many bytes moved, if any did.

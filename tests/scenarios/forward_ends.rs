@@ -1,0 +1,142 @@
+//! How a forwarded request ends when one of its sides goes before the end: an app that has nothing of the answer yet is
+//! told what happened, one that has a part of it learns by a reset that it is not whole, and the journal says whose doing
+//! it was.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use rig::exact::Http;
+use rig::raw::{Credentials, basic};
+use rig::{Control, Rig, wait};
+use serde_json::Value;
+
+/// A gate, a run that may connect to this machine, and an origin that a test plays itself.
+struct Scene {
+    rig: Rig,
+    control: Control,
+    who: Credentials,
+    origin: TcpListener,
+}
+
+impl Scene {
+    fn start() -> Self {
+        let rig = Rig::builder().section("limits", "idle = \"1s\"").start();
+        let mut control = Control::of(&rig);
+        let app = rig.app("third-party");
+        control.grant(&app, "127.0.0.1", "blanket");
+        let (_, who) = control.run(&app);
+        Self { rig, control, who, origin: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.origin.local_addr().unwrap()
+    }
+
+    fn head(&self, method: &str, more: &str) -> String {
+        let (address, who) = (self.address(), basic(&self.who));
+        format!(
+            "{method} http://{address}/ HTTP/1.1\r\nHost: {address}\r\nProxy-Authorization: {who}\r\n{more}\r\n"
+        )
+    }
+
+    /// Asks for something, while the origin does `what` with the connection once it has the head.
+    fn get(&self, what: impl FnOnce(TcpStream) + Send) -> Http {
+        thread::scope(|scope| {
+            let origin = scope.spawn(|| {
+                let mut stream = self.origin.accept().unwrap().0;
+                until(&mut stream, b"\r\n\r\n");
+                what(stream);
+            });
+            let mut http = Http::to(self.rig.ports().http);
+            http.send(self.head("GET", ""));
+            origin.join().unwrap();
+            http
+        })
+    }
+
+    /// The end of the only flow.
+    fn end(&mut self) -> Value {
+        wait::until("the end in the journal", || {
+            let records = self.control.journal_after(0);
+            records.into_iter().find(|record| record["kind"] == "flow-end")
+        })
+    }
+
+    fn ended(&self, result: &str) {
+        let name = format!("mexegate_flows_total{{result=\"{result}\"}}");
+        wait::until(&name, || (self.rig.metric(&name) == 1.0).then_some(()));
+    }
+}
+
+fn until(stream: &mut TcpStream, end: &[u8]) {
+    let mut read = Vec::new();
+    let mut byte = [0];
+    while !read.ends_with(end) {
+        assert_eq!(stream.read(&mut byte).unwrap(), 1, "the connection ended after {read:?}");
+        read.push(byte[0]);
+    }
+}
+
+fn reset(stream: TcpStream) {
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn an_origin_that_resets_before_it_answers_is_a_bad_gateway() {
+    let scene = Scene::start();
+    let answer = scene.get(reset).answer().expect("an answer, not a reset");
+    assert_eq!((answer.status, answer.reason().as_str()), (502, "upstream-malformed"), "{answer:?}");
+    scene.ended("reset");
+}
+
+#[test]
+fn an_origin_that_resets_in_its_answer_resets_the_app() {
+    let scene = Scene::start();
+    // Neither form may look whole to the app: not the one that ends with the connection, either.
+    for head in ["Content-Length: 100\r\n", "Connection: close\r\n"] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let asked = scene.get(|mut stream| {
+            write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\nhalf").unwrap();
+            sender.send(stream).unwrap();
+        });
+        let mut app = asked.into_stream();
+        until(&mut app, b"half");
+        reset(receiver.recv().unwrap());
+        let error = app.read_to_end(&mut Vec::new()).expect_err("the answer seems whole");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{head:?}");
+    }
+}
+
+#[test]
+fn an_origin_that_never_answers_is_a_gateway_timeout() {
+    let mut scene = Scene::start();
+    let mut kept = None;
+    let answer = scene.get(|stream| kept = Some(stream)).answer().expect("an answer, not a reset");
+    assert_eq!((answer.status, answer.reason().as_str()), (504, "upstream-timeout"), "{answer:?}");
+    assert_eq!(scene.end()["reason"], "idle-timeout");
+    scene.ended("idle");
+}
+
+#[test]
+fn an_app_that_goes_in_its_upload_is_not_turned_away_and_ends_its_flow() {
+    for how in ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let mut scene = Scene::start();
+        let mut app = TcpStream::connect(scene.rig.ports().http).unwrap();
+        app.write_all(format!("{}5\r\nhello\r\n", scene.head("POST", how)).as_bytes()).unwrap();
+        let mut origin = scene.origin.accept().unwrap().0;
+        until(&mut origin, b"\r\n\r\n");
+        app.shutdown(Shutdown::Both).unwrap();
+        drop(app);
+        let end = scene.end();
+        assert!(end["bytes_up"].as_u64().unwrap() > 0, "{end}");
+        scene.ended("reset");
+        let refused: Vec<_> = scene.rig.journal(["--reason", "request-malformed"]);
+        assert!(refused.is_empty(), "{how:?}: {refused:?}");
+        // The origin is not led to believe that it has all of it.
+        let mut rest = Vec::new();
+        let broke = origin.read_to_end(&mut rest).is_err() || !rest.ends_with(b"0\r\n\r\n");
+        assert!(broke, "{how:?}: {rest:?}");
+    }
+}
