@@ -7,7 +7,9 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use mexe_certs::usim::{CardKind, Image};
-use pcsc::{Context, Error, MAX_BUFFER_SIZE, Protocol, Protocols, ReaderState, Scope, ShareMode, State};
+use pcsc::{
+    Context, Disposition, Error, MAX_BUFFER_SIZE, Protocol, Protocols, ReaderState, Scope, ShareMode, State,
+};
 
 use crate::apdu::{Apdu, Commands, Exchange};
 use crate::{Fault, read_image};
@@ -78,7 +80,12 @@ pub fn read(name: Option<&str>) -> Result<Image, Fault> {
         // T=0 first: that is what (U)SIMs speak.
         let connected = context.connect(&name, ShareMode::Shared, Protocols::T0 | Protocols::T1);
         match connected.map_err(fault) {
-            Ok(card) => return read_card(&card),
+            Ok(card) => {
+                let image = read_card(&card);
+                // Others may be using it: it is not reset. If it is gone meanwhile, there is nothing to leave.
+                let _ = card.disconnect(Disposition::LeaveCard);
+                return image;
+            }
             Err(fault) => why = fault,
         }
     }

@@ -20,7 +20,7 @@ use crate::trust::{CardFacts, CardRoot, change};
 const LARGEST: u64 = 256 << 10;
 /// How often a directory is looked at.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long to wait before a modem that is gone is tried again.
+/// How long to wait before a modem that is gone, or a card that could not be read, is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What of a card counts here.
@@ -36,12 +36,14 @@ pub struct Seen {
 
 impl Seen {
     /// What of a card's image counts. `None` for one without a number: nobody could accept anything of it.
-    pub fn of(image: &Image, origin: Origin, rules: Rules) -> Option<Self> {
+    pub fn of(image: &Image, origin: Origin) -> Option<Self> {
         let card = decode(image);
         let iccid = card.iccid.clone()?;
         let place =
             |record: &str| format!("{} {record}", if origin.is_lab() { "card (lab)" } else { "card" });
-        let roots = card.candidates(rules).into_iter().map(|candidate| {
+        // Those of the legacy rules as well: a reload may switch them on while the card stays.
+        let every = Rules { legacy: true, ..Rules::default() };
+        let roots = card.candidates(every).into_iter().map(|candidate| {
             let root = match candidate.certificate {
                 CandidateCertificate::X509(der) => CardRoot::X509(der.to_vec()),
                 CandidateCertificate::Wtls(certificate) => CardRoot::Wtls(certificate.clone()),
@@ -67,7 +69,7 @@ impl Seen {
 }
 
 /// The card in the configured directory; `None` when there is none or it cannot be read.
-pub fn in_directory(dir: &Path, guard: &Guard, rules: Rules) -> Option<Seen> {
+pub fn in_directory(dir: &Path, guard: &Guard) -> Option<Seen> {
     let read = |name: &str| {
         let path = dir.join(name);
         match std::fs::symlink_metadata(&path) {
@@ -79,7 +81,7 @@ pub fn in_directory(dir: &Path, guard: &Guard, rules: Rules) -> Option<Seen> {
     let image = guard.folder(dir).map_err(|error| error.to_string());
     let image = image.and_then(|()| mexe_card::directory::read(read).map_err(|error| error.to_string()));
     match image {
-        Ok(image) => Seen::of(&image, Origin::Directory, rules),
+        Ok(image) => Seen::of(&image, Origin::Directory),
         Err(why) => {
             tracing::debug!(dir = %dir.display(), why, "there is no card in the directory");
             None
@@ -112,58 +114,95 @@ async fn watch_lab(gate: Arc<Gate>, guard: Guard) {
             () = gate.stopped() => return,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let (source, rules) = (gate.config().trust.usim.clone(), gate.trusted().sources.rules);
+        let source = gate.config().trust.usim.clone();
         // Nothing but a handful of small files, but a disk may sleep; and a card takes its time.
         let looking = tokio::task::spawn_blocking(move || {
-            let seen = match source {
+            let looked = match source {
                 None => Some(None),
-                Some(CardSource::Directory(dir)) => Some(in_directory(&dir, &guard, rules)),
-                Some(CardSource::Reader(name)) => reader.look(name.as_deref(), rules),
+                Some(CardSource::Directory(dir)) => Some(in_directory(&dir, &guard)),
+                Some(CardSource::Reader(name)) => return (reader.look(name), reader),
             };
-            (seen, reader)
+            // What a card reader held is not known any more once nobody looks into it.
+            (looked, Reader::default())
         });
-        let seen;
-        // It ends in a panic only, and then there is nothing left to look with.
-        (seen, reader) = match looking.await {
-            Ok(looked) => looked,
-            Err(_) => return change::card(&gate, None).await,
+        let looked = tokio::select! {
+            () = gate.stopped() => return,
+            looked = looking => looked,
         };
+        let seen;
+        (seen, reader) = looked.unwrap_or_else(|failed| {
+            tracing::error!(%failed, "looking for the card failed; it counts as gone until the next look");
+            (Some(None), Reader::default())
+        });
         if let Some(seen) = seen {
             change::card(&gate, seen).await;
         }
     }
 }
 
-/// A card reader, and what was in it when its card was read last.
+/// A card reader, and what is known of the card in it.
 #[cfg(feature = "pcsc")]
 #[derive(Debug, Default)]
 struct Reader {
-    read_at: Option<(Option<String>, Rules, mexe_card::reader::Presence)>,
+    known: Known,
+}
+
+/// What a look into a card reader left behind.
+#[cfg(feature = "pcsc")]
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Known {
+    #[default]
+    Nothing,
+    /// It was read.
+    Read(Slot),
+    /// It could not be read, and is tried again then.
+    Unreadable(Slot, std::time::Instant),
+}
+
+/// Which reader was looked into, and what came and went there.
+#[cfg(feature = "pcsc")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Slot {
+    name: Option<String>,
+    presence: mexe_card::reader::Presence,
 }
 
 #[cfg(feature = "pcsc")]
 impl Reader {
     /// The card that is there now; the outer `None`: as before.
-    fn look(&mut self, name: Option<&str>, rules: Rules) -> Option<Option<Seen>> {
-        let looked = mexe_card::reader::Presence::look(name);
-        let now = match looked {
-            Ok(presence) if presence.has_card() => (name.map(str::to_owned), rules, presence),
+    fn look(&mut self, name: Option<String>) -> Option<Option<Seen>> {
+        let slot = match mexe_card::reader::Presence::look(name.as_deref()) {
+            Ok(presence) if presence.has_card() => Slot { name, presence },
             Ok(_) | Err(_) => {
-                self.read_at = None;
+                self.known = Known::Nothing;
                 return Some(None);
             }
         };
-        if self.read_at.as_ref() == Some(&now) {
-            return None;
-        }
-        match mexe_card::reader::read(name) {
+        let said = match &self.known {
+            Known::Read(read) if *read == slot => return None,
+            Known::Unreadable(tried, again) if *tried == slot => {
+                if std::time::Instant::now() < *again {
+                    return None;
+                }
+                true
+            }
+            // The card that counts is not that any more, and reading the next one takes its time: gone first.
+            Known::Read(_) => {
+                self.known = Known::Nothing;
+                return Some(None);
+            }
+            Known::Unreadable(..) | Known::Nothing => false,
+        };
+        match mexe_card::reader::read(slot.name.as_deref()) {
             Ok(image) => {
-                self.read_at = Some(now);
-                Some(Seen::of(&image, Origin::Reader, rules))
+                self.known = Known::Read(slot);
+                Some(Seen::of(&image, Origin::Reader))
             }
             Err(fault) => {
-                tracing::debug!(%fault, "the card in the card reader cannot be read; it is tried again");
-                self.read_at = None;
+                if !said {
+                    tracing::warn!(%fault, "the card in the card reader cannot be read; it is tried again");
+                }
+                self.known = Known::Unreadable(slot, std::time::Instant::now() + AGAIN);
                 Some(None)
             }
         }
@@ -178,7 +217,7 @@ struct Reader {
 
 #[cfg(not(feature = "pcsc"))]
 impl Reader {
-    fn look(&mut self, _name: Option<&str>, _rules: Rules) -> Option<Option<Seen>> {
+    fn look(&mut self, _name: Option<String>) -> Option<Option<Seen>> {
         if !std::mem::replace(&mut self.said, true) {
             tracing::warn!("this build knows no card readers (feature pcsc): their cards do not count");
         }
@@ -204,10 +243,9 @@ async fn watch_modem(gate: Arc<Gate>, device: String) {
                         () = gate.stopped() => return,
                         event = watch.next() => event,
                     };
-                    let rules = gate.trusted().sources.rules;
                     match event {
                         Ok(Event::Inserted(image) | Event::Changed(image)) => {
-                            change::card(&gate, Seen::of(&image, Origin::Modem, rules)).await;
+                            change::card(&gate, Seen::of(&image, Origin::Modem)).await;
                         }
                         Ok(Event::Removed(fault)) => {
                             tracing::info!(%fault, "the card is gone");

@@ -109,7 +109,7 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigError>) -> 
         .enable_all()
         .build()
         .map_err(|error| ServeError::process("start the runtime", error))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let mut signals = Signals::new()?;
         for note in &loaded.notes {
             tracing::warn!("{note}");
@@ -128,7 +128,10 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigError>) -> 
         tracing::info!("stopping: no new flows; open ones have until the drain's deadline");
         serving.stop().await;
         Ok(())
-    })
+    });
+    // A card reader or a disk that does not answer keeps nobody from stopping.
+    runtime.shutdown_timeout(LAST_WAIT);
+    served
 }
 
 /// Opens everything and listens.

@@ -319,6 +319,9 @@ pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
 
 /// The permissions of an app that could not be removed are gone, and must not be there again after a restart.
 fn write_taken_back(gate: &Arc<Gate>, id: &AppId, grants: Vec<GrantId>) {
+    if grants.is_empty() {
+        return;
+    }
     let record = Record {
         app: Some(id.clone()),
         grant: grants.first().copied(),

@@ -54,7 +54,7 @@ pub(super) fn trusted(
     // A modem or a card reader is asked when everything else is up; its card counts from then on.
     let source = config.trust.usim.as_ref().filter(|_| card::modem(config).is_none());
     let seen = match source {
-        Some(CardSource::Directory(dir)) => card::in_directory(dir, guard, rules),
+        Some(CardSource::Directory(dir)) => card::in_directory(dir, guard),
         Some(CardSource::Reader(_)) | None => None,
     };
     for problem in seen.iter().flat_map(|seen| &seen.problems) {

@@ -244,7 +244,7 @@ pub async fn card(gate: &Arc<Gate>, seen: Option<Seen>) {
     let next = Trusted::of(sources, gate.certain_time());
     let detail = json!({
         "iccid": next.sources.card.as_ref().map(|card| &card.iccid),
-        "roots": next.sources.card_roots.len(),
+        "roots": next.roots.iter().filter(|root| root.provenance == Provenance::Usim).count(),
         "administrator": next.administrator.administrator.as_str(),
         "why": next.administrator.why.as_str(),
     });

@@ -170,6 +170,7 @@ impl Trusted {
         for (kind, source, root) in &sources.card_roots {
             let added = match root {
                 CardRoot::X509(der) => builder.add_from(Provenance::Usim, *kind, source, der, at),
+                CardRoot::Wtls(_) if !sources.rules.legacy => continue,
                 CardRoot::Wtls(certificate) => vec![builder.add_wtls(*kind, source, certificate, at)],
             };
             problems.extend(added.into_iter().filter_map(Result::err).map(|p| of_root(source, &p)));
