@@ -24,8 +24,8 @@ struct Arguments {
     /// How often each is measured; the table shows medians
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only these measures: idle, connect, echo, echoes, download, upload
-    #[arg(long, value_delimiter = ',')]
+    /// Only these measures
+    #[arg(long, value_delimiter = ',', value_parser = ["idle", "connect", "echo", "echoes", "download", "upload"])]
     measure: Vec<String>,
     /// A short run that shows whether everything works, not how fast
     #[arg(long)]
