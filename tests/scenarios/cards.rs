@@ -2,15 +2,17 @@
 //! does the administrator that it names (S18).
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use mexe_forge::ccm::{Message, MessageTarget};
 use mexe_forge::pki::Authority;
-use mexe_forge::usim::{Card, CardKind, Slot};
+use mexe_forge::usim::{self, Card, CardKind, Slot};
 use mexe_model::SecurityDomain;
 use rig::cli::code;
 use rig::verbs::{app_state, done, flow, is_cut, ready, refused, root_of, state_of};
 use rig::{Administrator, Control, FakeModem, Habits, Rig, packages, wait};
+use rustix::process::Signal;
 use serde_json::json;
 
 /// A card with the operator's root, and an administrator's and a third party's if given.
@@ -24,7 +26,7 @@ fn card(rig: &Rig, administrator: Option<&Authority>) -> Card {
     card
 }
 
-fn insert(dir: &std::path::Path, card: &Card) {
+fn insert(dir: &Path, card: &Card) {
     let _ = fs::remove_dir_all(dir);
     fs::create_dir(dir).unwrap();
     for (name, text) in card.directory() {
@@ -178,4 +180,64 @@ fn the_card_in_the_modem_counts_and_its_removal_cuts() {
     modem.swap(Some(&card));
     modem.say("+CPIN: READY");
     wait::until("the app to be back", || (app_state(&rig, &app).0 == "active").then_some(()));
+}
+
+/// What openssl prints, in this folder.
+fn openssl(folder: &Path, line: &str) -> Vec<u8> {
+    let output = Command::new("openssl").args(line.split(' ')).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// A card with one WTLS root of a third party.
+fn wtls_card(folder: &Path) -> Card {
+    openssl(folder, "genrsa -out wtls.pem 1024");
+    let modulus = openssl(folder, "rsa -in wtls.pem -noout -modulus");
+    let modulus = String::from_utf8(modulus).unwrap();
+    let digits = modulus.trim().strip_prefix("Modulus=").unwrap();
+    let octet = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    let modulus: Vec<u8> = (0..digits.len()).step_by(2).map(octet).collect();
+    let now = packages::now().as_secs();
+    let [from, to] = [now - 86_400, now + 86_400].map(|secs| u32::try_from(secs).unwrap());
+    // CN=wtls.
+    let name = b"\x30\x0f\x31\x0d\x30\x0b\x06\x03\x55\x04\x03\x0c\x04wtls";
+    let to_be_signed = usim::wtls_to_be_signed(name, from, to, &[1, 0, 1], &modulus);
+    fs::write(folder.join("signed"), &to_be_signed).unwrap();
+    let signature = openssl(folder, "dgst -sha1 -sign wtls.pem -binary signed");
+    let spki = openssl(folder, "rsa -in wtls.pem -pubout -outform DER");
+    let mut card = Card::new(CardKind::Usim);
+    let certificate = usim::wtls_signed(&to_be_signed, &signature);
+    let record = card.describe(Slot::ThirdParty, 0, &certificate, usim::key_identifier(&spki).unwrap());
+    card.add_record(Slot::ThirdParty, record.unwrap().encode());
+    card
+}
+
+#[test]
+fn a_wtls_root_of_the_card_comes_and_goes_with_the_legacy_rules() {
+    let mut rig = Rig::builder().prepare();
+    let modem = FakeModem::start(Some(&wtls_card(rig.folder())), Habits::default());
+    let mut text = fs::read_to_string(rig.config_file()).unwrap();
+    text.push_str(&format!(
+        "[[bearer]]\nname = \"mobile\"\nkind = \"modem\"\ndevice = \"{}\"\n",
+        modem.port().display()
+    ));
+    packages::write(&rig.config_file(), text.as_bytes());
+    rig.start_again();
+    wait::until("the card to be read", || {
+        let changes = rig.journal(["--kind", "change"]);
+        changes.iter().any(|record| record["action"] == "card.insert").then_some(())
+    });
+    let of_card = || {
+        let roots = done(&rig, &["roots", "list"])["items"].clone();
+        let subject = |root: &serde_json::Value| root["subject"].as_str().unwrap().to_owned();
+        let roots = roots.as_array().unwrap().iter();
+        roots.filter(|root| root["provenance"] == "usim").map(subject).collect::<Vec<_>>()
+    };
+    assert_eq!(of_card(), [""; 0]);
+    let legacy = text.replace("[trust]\n", "[trust]\nlegacy = true\n");
+    for (text, expected) in [(&legacy, vec!["CN=wtls"]), (&text, vec![])] {
+        packages::write(&rig.config_file(), text.as_bytes());
+        rig.signal(Signal::HUP);
+        wait::until("the reload", || (of_card() == expected).then_some(()));
+    }
 }
