@@ -3,6 +3,7 @@
 //! What the entries mean is decided in [`crate::jar`]. The layout is checked in [`layout`]; crate zip gives a second
 //! opinion on it; entries are unpacked in [`unpack`], from the places that the layout gives.
 
+mod aside;
 mod layout;
 mod unpack;
 mod window;
@@ -10,10 +11,12 @@ mod window;
 use std::io::{Read, Seek};
 use std::sync::Arc;
 
+use flate2::Crc;
 use mexe_model::Reason;
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 
+pub use self::aside::{Alone, Aside, Make, Take};
 use self::unpack::Unpacker;
 use self::window::Window;
 use crate::limits::Limits;
@@ -83,13 +86,34 @@ impl<R: Read + Seek> Container<R> {
         &self.entries
     }
 
-    /// Unpacks the entry at `index` into `sink`, piece by piece.
+    /// Unpacks the entry at `index` into `sink`, piece by piece, which may be done beside the unpacking.
     ///
     /// # Errors
     /// What is wrong with its data: it does not unpack, to another size, or with another checksum.
-    pub(crate) fn unpack(&mut self, index: usize, sink: impl FnMut(&[u8])) -> Result<(), String> {
+    pub(crate) fn unpack(
+        &mut self,
+        index: usize,
+        aside: &dyn Aside,
+        mut sink: impl FnMut(&[u8]) + Send,
+    ) -> Result<(), String> {
         let Some(entry) = self.entries.get(index) else { return Err("there is no such entry".to_owned()) };
-        self.unpacker.unpack(&mut self.window, entry, sink)
+        let (unpacker, window) = (&mut self.unpacker, &mut self.window);
+        let mut checksum = Crc::new();
+        let mut take = |piece: &[u8]| {
+            checksum.update(piece);
+            sink(piece);
+        };
+        let mut unpacked = Ok(());
+        let mut make = |hand_on: &mut dyn FnMut(&mut Vec<u8>, usize)| {
+            unpacked = unpacker.unpack(window, entry, hand_on);
+        };
+        if entry.deflated && entry.size >= WORTH_ASIDE {
+            aside.beside(&mut make, &mut take);
+        } else {
+            Alone.beside(&mut make, &mut take);
+        }
+        unpacked?;
+        if checksum.sum() == entry.checksum { Ok(()) } else { Err("its checksum is another".to_owned()) }
     }
 
     /// The bytes of the entry at `index`, if they are at most `limit`.
@@ -104,7 +128,7 @@ impl<R: Read + Seek> Container<R> {
             return Err(Refusal::new(Reason::PackageTooLarge, detail));
         }
         let mut bytes = Vec::new();
-        match self.unpack(index, |piece| bytes.extend_from_slice(piece)) {
+        match self.unpack(index, &Alone, |piece| bytes.extend_from_slice(piece)) {
             Ok(()) => Ok(bytes),
             Err(error) => Err(malformed(format!("{} cannot be unpacked: {error}", Quoted(&entry.name)))),
         }
@@ -136,6 +160,9 @@ fn second_opinion<R: Read + Seek>(window: &mut Window<R>, entries: &[Entry]) -> 
     }
     Ok(())
 }
+
+/// Entries of so many unpacked bytes are worth a second thread.
+const WORTH_ASIDE: u64 = 2 << 20;
 
 fn malformed(detail: impl Into<String>) -> Refusal {
     Refusal::new(Reason::ContainerMalformed, detail)

@@ -17,7 +17,7 @@ use mexe_model::Reason;
 
 use crate::algorithm::Digest;
 use crate::cms::{self, Signed};
-use crate::container::{Container, Entry};
+use crate::container::{Alone, Aside, Container, Entry};
 use crate::limits::{self, Limits, Work};
 use crate::manifest::{Manifest, Section};
 use crate::package::PackageFacts;
@@ -58,7 +58,7 @@ enum Role {
 /// the algorithm is so old that nothing can be computed.
 pub(crate) fn check<R: Read + Seek>(container: &mut Container<R>, limits: &Limits) -> Result<Whole, Refusal> {
     let (whole, plan) = plan(container, limits)?;
-    plan.check(container, 0..plan.order.len())?;
+    plan.check(container, 0..plan.order.len(), &Alone)?;
     Ok(whole)
 }
 
@@ -312,6 +312,7 @@ impl Plan {
         &self,
         container: &mut Container<R>,
         range: Range<usize>,
+        aside: &dyn Aside,
     ) -> Result<(), Refusal> {
         let none = Digests::default();
         for at in self.order.get(range).unwrap_or_default() {
@@ -319,7 +320,7 @@ impl Plan {
             let digests = self.digests.get(*at).unwrap_or(&none);
             let mut contexts = digests.contexts();
             let unpacked =
-                container.unpack(*at, |piece| contexts.iter_mut().for_each(|(_, c)| c.update(piece)));
+                container.unpack(*at, aside, |piece| contexts.iter_mut().for_each(|(_, c)| c.update(piece)));
             unpacked.map_err(|error| {
                 let detail = format!("{} does not unpack to what was packed: {error}", Quoted(&entry.name));
                 Refusal::new(self.broken, detail)

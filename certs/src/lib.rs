@@ -50,13 +50,14 @@ pub mod usim;
 mod verdict;
 pub mod version;
 
+pub use container::{Alone, Aside, Make, Take};
 pub use evidence::{Evidence, Format};
 pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use judge::{read_entry, verify};
 pub use limits::{Limits, Work};
 pub use moment::Moment;
 pub use package::{PackageFacts, Runtime};
-pub use parts::{Outcome, Part, Source, verify_in_parts};
+pub use parts::{Outcome, Part, Source, WholeDigest, verify_in_parts};
 pub use requested::RequestedAction;
 pub use revocation::{
     LIST_ENTRIES_MAX, LIST_SIZE_MAX, LISTS_MAX, ListFacts, ListFault, ListProblem, ListState,

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use mexe_model::Reason;
 
-use crate::container::{self, Container};
+use crate::container::{self, Alone, Aside, Container};
 use crate::evidence::Evidence;
 use crate::jar::{self, Plan};
 use crate::judge;
@@ -23,8 +23,33 @@ pub struct Source<O> {
     pub open: O,
     /// How many they are.
     pub size: u64,
-    /// Their SHA-256, if the caller has hashed these very bytes itself; else it is computed.
-    pub digest: Option<[u8; 32]>,
+    /// Their SHA-256.
+    pub digest: WholeDigest,
+}
+
+/// The SHA-256 of a whole package. No verdict depends on it, and it costs about as much as all the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WholeDigest {
+    /// Computed.
+    Wanted,
+    /// The caller has hashed these very bytes itself.
+    Known([u8; 32]),
+    /// Not computed for a package that brings its signature inside; the answer has zeros.
+    Unwanted,
+}
+
+impl WholeDigest {
+    const fn is_to_be_computed(self) -> bool {
+        matches!(self, Self::Wanted)
+    }
+
+    const fn answer(self) -> Option<[u8; 32]> {
+        match self {
+            Self::Wanted => None,
+            Self::Known(digest) => Some(digest),
+            Self::Unwanted => Some([0; 32]),
+        }
+    }
 }
 
 /// One part of the work; it does not matter which is run first, nor where.
@@ -59,6 +84,11 @@ impl<R: Read + Seek, O: Fn() -> io::Result<R>> Part<'_, O> {
 
     /// Does it.
     pub fn run(self) -> Outcome {
+        self.run_beside(&Alone)
+    }
+
+    /// Does it, with somebody who can do two things at once.
+    pub fn run_beside(self, aside: &dyn Aside) -> Outcome {
         let size = self.source.size;
         let found =
             (self.source.open)().map_err(|error| unreadable(&error)).and_then(|mut reader| {
@@ -66,7 +96,7 @@ impl<R: Read + Seek, O: Fn() -> io::Result<R>> Part<'_, O> {
                     Task::Digest => judge::digest(&mut reader, size, self.limits).map(Some),
                     Task::Entries(plan, range) => {
                         let mut container = Container::again(reader, size, &plan.entries);
-                        plan.check(&mut container, range.clone()).map(|()| None)
+                        plan.check(&mut container, range.clone(), aside).map(|()| None)
                     }
                     Task::Layout(plan) => container::agrees(reader, size, &plan.entries).map(|()| None),
                 }
@@ -81,11 +111,12 @@ impl<R: Read + Seek, O: Fn() -> io::Result<R>> Part<'_, O> {
 ///
 /// ```
 /// use std::io::Cursor;
-/// use mexe_certs::{Evidence, Limits, Part, Source, root_store::TrustStore, verify_in_parts};
+/// use mexe_certs::{Evidence, Limits, Part, Source, WholeDigest, root_store::TrustStore, verify_in_parts};
 /// use mexe_model::{Reason, WallTime};
 ///
 /// let bytes = b"no archive at all".to_vec();
-/// let source = Source { open: || Ok(Cursor::new(&bytes)), size: bytes.len() as u64, digest: None };
+/// let (size, digest) = (bytes.len() as u64, WholeDigest::Wanted);
+/// let source = Source { open: || Ok(Cursor::new(&bytes)), size, digest };
 /// let store = TrustStore::builder().build();
 /// let at = WallTime::from_secs(1_795_489_491);
 /// let limits = Limits::default();
@@ -125,10 +156,10 @@ where
     };
     let parts = parts(source, plan.as_ref(), limits);
     let count = parts.len();
-    let digest_is_first = source.digest.is_none();
+    let digest_is_first = source.digest.is_to_be_computed();
     let mut outcomes = run(parts);
     outcomes.sort_by_key(|outcome| outcome.number);
-    let mut digest = source.digest;
+    let mut digest = source.digest.answer();
     let mut first = None;
     for (number, outcome) in outcomes.iter_mut().enumerate() {
         match std::mem::replace(&mut outcome.found, Ok(None)) {
@@ -152,7 +183,7 @@ where
 /// The parts in the order in which their refusals count: the file, its layout, its entries from first to last.
 fn parts<'a, O>(source: &'a Source<O>, plan: Option<&'a Plan>, limits: &'a Limits) -> Vec<Part<'a, O>> {
     let mut tasks = Vec::new();
-    if source.digest.is_none() {
+    if source.digest.is_to_be_computed() {
         tasks.push((Task::Digest, source.size));
     }
     if let Some(plan) = plan {

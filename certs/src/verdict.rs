@@ -14,7 +14,8 @@ pub struct Verification {
     pub verdict: TrustVerdict,
     /// What the package says of itself; `None` when it is refused. Vouched for only when the verdict is `Verified`.
     pub package: Option<PackageFacts>,
-    /// SHA-256 of the package's bytes; zero when the package was too large, or could not be read to its end.
+    /// SHA-256 of the package's bytes; zero when the package was too large, or could not be read to its end, or
+    /// nobody wanted it ([`crate::WholeDigest`]).
     pub digest: [u8; 32],
 }
 

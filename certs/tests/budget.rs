@@ -17,7 +17,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
-use mexe_certs::{Evidence, Limits, Part, RootKind, Source, TrustStore, Verification, Work, verify_in_parts};
+use mexe_certs::{
+    Evidence, Limits, Part, RootKind, Source, TrustStore, Verification, WholeDigest, Work, verify_in_parts,
+};
 use mexe_forge::jar::{JarBuilder, SignOptions, pack};
 use mexe_model::Reason;
 use support::*;
@@ -91,8 +93,11 @@ struct Cost {
 }
 
 fn cost(package: &[u8], store: &TrustStore, limits: &Limits) -> Cost {
-    let source =
-        Source { open: || Ok(Counted(Cursor::new(package))), size: package.len() as u64, digest: None };
+    let source = Source {
+        open: || Ok(Counted(Cursor::new(package))),
+        size: package.len() as u64,
+        digest: WholeDigest::Wanted,
+    };
     let before = HELD.get();
     PEAK.set(before);
     READ.set(0);
@@ -203,7 +208,11 @@ fn a_manifest_of_nothing_but_attributes_or_sections_is_given_up_early() {
 fn a_part_that_is_lost_refuses_the_package() {
     let world = World::new(RootKind::Operator);
     let package = sample().sign(&world.signer).unwrap();
-    let source = Source { open: || Ok(Cursor::new(&package)), size: package.len() as u64, digest: None };
+    let source = Source {
+        open: || Ok(Cursor::new(&package)),
+        size: package.len() as u64,
+        digest: WholeDigest::Wanted,
+    };
     let limits = Limits::default();
     for lost in 0..3 {
         let run = |parts: Vec<Part<'_, _>>| {
@@ -219,10 +228,17 @@ fn a_part_that_is_lost_refuses_the_package() {
     let (judged, _) = verify_in_parts(&source, Evidence::Inside, &world.store, AT, &limits, backwards);
     assert_eq!(judged, judge(&package, &world.store));
     // A digest that the caller computed is taken over.
-    let known = Source { digest: Some(judged.digest), ..source };
+    let known = Source { digest: WholeDigest::Known(judged.digest), ..source };
     let (again, _) = verify_in_parts(&known, Evidence::Inside, &world.store, AT, &limits, |parts| {
         assert_eq!(parts.len(), 2);
         parts.into_iter().map(Part::run).collect()
     });
     assert_eq!(again, judged);
+    // One that nobody wants is not computed, and changes nothing else.
+    let unwanted = Source { digest: WholeDigest::Unwanted, ..source };
+    let (again, _) = verify_in_parts(&unwanted, Evidence::Inside, &world.store, AT, &limits, |parts| {
+        assert_eq!(parts.len(), 2);
+        parts.into_iter().map(Part::run).collect()
+    });
+    assert_eq!(again, Verification { digest: [0; 32], ..judged });
 }

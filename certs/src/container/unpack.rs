@@ -1,10 +1,10 @@
 //! Unpacks one entry, piece by piece, from the place that the layout gives. It must be exactly what its headers say: that
-//! many packed and unpacked bytes, with that checksum, and nothing behind the end of the packed data. What the bytes are
-//! compared with is decided in [`crate::jar`].
+//! many packed and unpacked bytes, and nothing behind the end of the packed data. The checksum is compared in
+//! [`super`]; what else the bytes are compared with is decided in [`crate::jar`].
 
 use std::io::{Read, Seek, SeekFrom};
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::Entry;
 use super::window::Window;
@@ -21,7 +21,7 @@ impl Unpacker {
         Self { packed: vec![0; PACKED], plain: vec![0; PLAIN], inflater: Decompress::new(false) }
     }
 
-    /// Hands the entry's bytes to `sink`.
+    /// Hands the entry's bytes on, in a buffer for which another of the same length may be left.
     ///
     /// # Errors
     /// What is wrong with its data, in one line.
@@ -29,40 +29,36 @@ impl Unpacker {
         &mut self,
         window: &mut Window<R>,
         entry: &Entry,
-        mut sink: impl FnMut(&[u8]),
+        hand_on: &mut dyn FnMut(&mut Vec<u8>, usize),
     ) -> Result<(), String> {
         window.seek(SeekFrom::Start(entry.begins)).map_err(|error| error.to_string())?;
-        let (mut checksum, mut left) = (Crc::new(), entry.size);
-        let mut take = |piece: &[u8]| {
-            left = u64::try_from(piece.len())
+        let mut left = entry.size;
+        let take = |piece: &mut Vec<u8>, length: usize| {
+            left = u64::try_from(length)
                 .ok()
                 .and_then(|length| left.checked_sub(length))
                 .ok_or("it unpacks to more than its header says")?;
-            checksum.update(piece);
-            sink(piece);
+            hand_on(piece, length);
             Ok::<(), &'static str>(())
         };
         if entry.deflated {
             self.inflate(window, entry, take)?
         } else {
-            self.copy(window, entry, &mut take)?
+            self.copy(window, entry, take)?
         }
-        if left != 0 {
-            return Err("it unpacks to less than its header says".to_owned());
-        }
-        if checksum.sum() == entry.checksum { Ok(()) } else { Err("its checksum is another".to_owned()) }
+        if left == 0 { Ok(()) } else { Err("it unpacks to less than its header says".to_owned()) }
     }
 
     fn copy<R: Read + Seek>(
         &mut self,
         window: &mut Window<R>,
         entry: &Entry,
-        mut take: impl FnMut(&[u8]) -> Result<(), &'static str>,
+        mut take: impl FnMut(&mut Vec<u8>, usize) -> Result<(), &'static str>,
     ) -> Result<(), String> {
         let mut left = entry.packed;
         while left > 0 {
             let read = next(window, &mut self.plain, &mut left)?;
-            take(self.plain.get(..read).unwrap_or_default())?;
+            take(&mut self.plain, read)?;
         }
         Ok(())
     }
@@ -71,7 +67,7 @@ impl Unpacker {
         &mut self,
         window: &mut Window<R>,
         entry: &Entry,
-        mut take: impl FnMut(&[u8]) -> Result<(), &'static str>,
+        mut take: impl FnMut(&mut Vec<u8>, usize) -> Result<(), &'static str>,
     ) -> Result<(), String> {
         self.inflater.reset(false);
         let (mut left, mut filled, mut used) = (entry.packed, 0, 0);
@@ -91,7 +87,7 @@ impl Unpacker {
             let eaten = usize::try_from(self.inflater.total_in() - before.0).unwrap_or(usize::MAX);
             let made = usize::try_from(self.inflater.total_out() - before.1).unwrap_or(usize::MAX);
             used = used.saturating_add(eaten);
-            take(self.plain.get(..made).unwrap_or_default())?;
+            take(&mut self.plain, made)?;
             match status {
                 // A reader that goes by the directory would skip them, one that goes from entry to entry might not.
                 Status::StreamEnd if left > 0 || used != filled => {

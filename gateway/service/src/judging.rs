@@ -4,18 +4,20 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 use crate::trust::Trusted;
-use mexe_certs::{Evidence, Limits, Moment, Outcome, Part, Source, Verification};
+use mexe_certs::{
+    Alone, Aside, Evidence, Limits, Make, Moment, Outcome, Part, Source, Take, Verification, WholeDigest,
+};
 
-/// Judges the first `size` bytes of `file` against the roots of this device. `digest` is their SHA-256 if they were hashed
-/// already and cannot have changed since. Blocks; the calling thread works too.
+/// Judges the first `size` bytes of `file` against the roots of this device. Their SHA-256 may be known only if they cannot
+/// have changed since they were hashed. Blocks; the calling thread works too.
 pub fn verify(
     file: &File,
     size: u64,
-    digest: Option<[u8; 32]>,
+    digest: WholeDigest,
     evidence: Evidence<'_>,
     trusted: &Trusted,
     at: impl Into<Moment>,
@@ -25,7 +27,8 @@ pub fn verify(
     mexe_certs::verify_in_parts(&source, evidence, &trusted.store, at, &limits, in_parallel).0
 }
 
-/// Runs the parts on up to [`THREADS_MAX`] threads. A part that breaks off has no outcome: the engine refuses then.
+/// Runs the parts on up to [`THREADS_MAX`] threads, and one more for a part that is most of the work by itself. A part that
+/// breaks off has no outcome: the engine refuses then.
 fn in_parallel<R, O>(parts: Vec<Part<'_, O>>) -> Vec<Outcome>
 where
     R: Read + Seek,
@@ -37,9 +40,13 @@ where
         return parts.into_iter().map(Part::run).collect();
     }
     let queue = Mutex::new(parts.into_iter());
+    let run = |part: Part<'_, O>| {
+        let is_most = part.cost() > cost / 2;
+        part.run_beside(if is_most { &Beside } else { &Alone })
+    };
     let work = || {
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        std::iter::from_fn(next).map(Part::run).collect::<Vec<_>>()
+        std::iter::from_fn(next).map(run).collect::<Vec<_>>()
     };
     thread::scope(|scope| {
         // Where no thread can be had, those that there are do its work.
@@ -56,6 +63,41 @@ where
 const THREADS_MAX: usize = 4;
 /// Bytes of work that take about a millisecond, many times what starting a thread takes.
 const WORTH_A_THREAD: u64 = 2 << 20;
+
+/// Takes pieces on a thread of its own.
+struct Beside;
+
+impl Aside for Beside {
+    fn beside(&self, make: Make<'_>, take: Take<'_>) {
+        let (hand_on, pieces) = mpsc::sync_channel::<(Vec<u8>, usize)>(PIECES);
+        let (hand_back, used) = mpsc::channel();
+        let (making, taking) = (&mut *make, &mut *take);
+        let both = thread::scope(move |scope| {
+            let taker = thread::Builder::new().name("judging".to_owned()).spawn_scoped(scope, move || {
+                for (piece, length) in pieces {
+                    taking(piece.get(..length).unwrap_or_default());
+                    // At the end nobody needs it back.
+                    let _ = hand_back.send(piece);
+                }
+            });
+            if taker.is_err() {
+                return false;
+            }
+            making(&mut |piece, length| {
+                let spare = used.try_recv().unwrap_or_else(|_| vec![0; piece.len()]);
+                // Only one that broke off takes no more; then the scope ends in its panic.
+                let _ = hand_on.send((std::mem::replace(piece, spare), length));
+            });
+            true
+        });
+        if !both {
+            Alone.beside(make, take);
+        }
+    }
+}
+
+/// How many pieces may wait to be taken.
+const PIECES: usize = 4;
 
 /// A place in a file that is its own: several read the same file at once.
 struct Place<'a> {
@@ -98,14 +140,14 @@ mod tests {
 
     const AT: WallTime = WallTime::from_secs(1_795_489_491);
 
-    /// A signed package whose work is worth several threads, and a store that knows its root.
-    fn large() -> (Vec<u8>, TrustStore) {
+    /// A signed package whose work is worth several threads, of so many entries, and a store that knows its root.
+    fn large(entries: u32) -> (Vec<u8>, TrustStore) {
         let root = Authority::root("Root", &Shape::at(AT)).unwrap();
         let signer = root.signer("Signer", &Shape::at(AT)).unwrap();
         let mut jar = JarBuilder::new().attribute("MExE-Name", "large");
-        for number in 0..40_u32 {
-            let content: Vec<u8> =
-                (0..300_000).map(|n: u32| n.wrapping_mul(number).to_le_bytes()[1]).collect();
+        for number in 1..=entries {
+            let each = 12_000_000 / entries;
+            let content: Vec<u8> = (0..each).map(|n| n.wrapping_mul(number).to_le_bytes()[1]).collect();
             jar = jar.entry(&format!("data/{number}.bin"), content);
         }
         let mut store = TrustStore::builder();
@@ -117,7 +159,13 @@ mod tests {
 
     #[test]
     fn many_threads_say_what_one_says() {
-        let (package, store) = large();
+        // One large entry is unpacked and hashed beside each other.
+        for entries in [40, 1] {
+            many_threads_say_the_same_of(&large(entries));
+        }
+    }
+
+    fn many_threads_say_the_same_of((package, store): &(Vec<u8>, TrustStore)) {
         for damaged in [None, Some(package.len() / 3), Some(package.len() - 30), Some(200)] {
             let mut bytes = package.clone();
             if let Some(at) = damaged {
@@ -126,12 +174,13 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&bytes).unwrap();
             let size = bytes.len() as u64;
-            let source = Source { open: || Ok(Place { file: &file, size, at: 0 }), size, digest: None };
+            let source =
+                Source { open: || Ok(Place { file: &file, size, at: 0 }), size, digest: WholeDigest::Wanted };
             let limits = Limits::default();
             let (ours, _) =
-                mexe_certs::verify_in_parts(&source, Evidence::Inside, &store, AT, &limits, in_parallel);
+                mexe_certs::verify_in_parts(&source, Evidence::Inside, store, AT, &limits, in_parallel);
             let reader = std::io::Cursor::new(&bytes);
-            let one = mexe_certs::verify(reader, size, Evidence::Inside, &store, AT, &limits);
+            let one = mexe_certs::verify(reader, size, Evidence::Inside, store, AT, &limits);
             assert_eq!(ours.verdict.reason(), one.verdict.reason(), "{damaged:?}");
             assert_eq!((ours.package, ours.digest), (one.package, one.digest));
             assert_eq!(one.verdict.reason().is_none(), damaged.is_none());

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant as Stopwatch;
 
-use mexe_certs::{Moment, TrustVerdict, Verification};
+use mexe_certs::{Moment, TrustVerdict, Verification, WholeDigest};
 use mexe_journal::{AppState, Change, Record};
 use mexe_model::{AppId, Reason, Trust};
 use mexe_relay::Key;
@@ -71,7 +71,7 @@ async fn judge_once(gate: &Arc<Gate>, app: &App) -> Result<Option<Vouched>, Refu
         let evidence = StoredEvidence::read(format, &state_dir, evidence.as_deref())?;
         let evidence = evidence.as_evidence();
         // Sealed bytes are hashed while they are copied, and never change again.
-        let (size, digest) = (sealed.size(), Some(*sealed.digest()));
+        let (size, digest) = (sealed.size(), WholeDigest::Known(*sealed.digest()));
         let mut verification = judging::verify(sealed.reader()?, size, digest, evidence, &trusted, at);
         // An app that was installed while its certificates were valid stays, unless the owner wants it otherwise. What was
         // revoked since is revoked all the same.
@@ -254,7 +254,7 @@ pub(super) async fn judge_file(
     let judging = tokio::task::spawn_blocking(move || -> io::Result<Verification> {
         let file = File::open(&path)?;
         let size = file.metadata()?.len();
-        Ok(judging::verify(&file, size, None, evidence.as_evidence(), &trusted, at))
+        Ok(judging::verify(&file, size, WholeDigest::Wanted, evidence.as_evidence(), &trusted, at))
     });
     let broken = |error: String| {
         Refused::about(Reason::JournalUnavailable, format!("the package cannot be read back: {error}"))

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use mexe_certs::{Rules, Staleness, TrustVerdict, Verification};
+use mexe_certs::{Rules, Staleness, TrustVerdict, Verification, WholeDigest};
 use mexe_model::WallTime;
 use serde_json::{Value, json};
 
@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// The configuration file whose trust.roots counts when --roots is not given
     #[arg(short, long, value_name = "CONFIG")]
     config: Option<PathBuf>,
+    /// Show the SHA-256 of the whole file, too
+    #[arg(long)]
+    digest: bool,
     /// Judge as of this time, RFC 3339; without it, now
     #[arg(long, value_name = "TIME", value_parser = when::time)]
     at: Option<WallTime>,
@@ -57,7 +60,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     }
     let evidence = evidence(args.jad.as_deref(), args.signature.as_deref())?;
     let trusted = roots(args, global, at)?;
-    let verification = judging::verify(&file, about.len(), None, evidence.as_evidence(), &trusted, at);
+    let digest = if args.digest { WholeDigest::Wanted } else { WholeDigest::Unwanted };
+    let verification = judging::verify(&file, about.len(), digest, evidence.as_evidence(), &trusted, at);
     let shown = shown(&verification);
     global.print(&shown, output::facts)?;
     Ok(match verification.verdict {
@@ -117,10 +121,12 @@ fn shown(verification: &Verification) -> Value {
         "domain": null,
         "reason": verdict.reason(),
         "signers": verdict::signers(verdict),
-        "digest": hex(&verification.digest),
     });
     let mut add =
         |key: &str, value: Value| shown.as_object_mut().map(|shown| shown.insert(key.to_owned(), value));
+    if verification.digest != [0; 32] {
+        add("digest", json!(hex(&verification.digest)));
+    }
     match verdict {
         TrustVerdict::Verified(voucher) => {
             add("domain", json!(voucher.domain));
