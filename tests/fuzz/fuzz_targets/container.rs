@@ -6,7 +6,9 @@ use std::io::Cursor;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use mexe_certs::{Evidence, Part, Source, TrustStore, TrustVerdict, WholeDigest, read_entry, verify_in_parts};
+use mexe_certs::{
+    Evidence, Part, Source, TrustStore, TrustVerdict, WholeDigest, read_entry, verify_in_parts,
+};
 use mexe_fuzz::{AT, builder, judge, limits};
 
 static STORE: LazyLock<TrustStore> = LazyLock::new(|| builder().build());
@@ -23,7 +25,8 @@ fn entry(bytes: &[u8], name: &str) -> Option<Vec<u8>> {
 
 fuzz_target!(|bytes: &[u8]| {
     let judged = judge(bytes, Evidence::Inside, &STORE, AT);
-    let source = Source { open: || Ok(Cursor::new(bytes)), size: bytes.len() as u64, digest: WholeDigest::Wanted };
+    let source =
+        Source { open: || Ok(Cursor::new(bytes)), size: bytes.len() as u64, digest: WholeDigest::Wanted };
     let one_by_one = |parts: Vec<Part<'_, _>>| parts.into_iter().rev().map(Part::run).collect();
     let (in_parts, _) = verify_in_parts(&source, Evidence::Inside, &STORE, AT, &limits(), one_by_one);
     match (&judged.verdict, &in_parts.verdict) {
