@@ -16,7 +16,7 @@ use mexe_model::Reason;
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 
-pub use self::aside::{Alone, Aside, Make, Take};
+pub use self::aside::{Alone, Aside, HandOn, Make, Take};
 use self::unpack::Unpacker;
 use self::window::Window;
 use crate::limits::Limits;
@@ -98,20 +98,17 @@ impl<R: Read + Seek> Container<R> {
     ) -> Result<(), String> {
         let Some(entry) = self.entries.get(index) else { return Err("there is no such entry".to_owned()) };
         let (unpacker, window) = (&mut self.unpacker, &mut self.window);
+        let aside = if entry.deflated && entry.size >= WORTH_ASIDE { aside } else { &Alone };
         let mut checksum = Crc::new();
         let mut take = |piece: &[u8]| {
             checksum.update(piece);
             sink(piece);
         };
         let mut unpacked = Ok(());
-        let mut make = |hand_on: &mut dyn FnMut(&mut Vec<u8>, usize)| {
-            unpacked = unpacker.unpack(window, entry, hand_on);
+        let mut make = |hand_on: &mut HandOn<'_>| {
+            unpacked = unpacker.unpack(window, entry, aside, hand_on);
         };
-        if entry.deflated && entry.size >= WORTH_ASIDE {
-            aside.beside(&mut make, &mut take);
-        } else {
-            Alone.beside(&mut make, &mut take);
-        }
+        aside.beside(&mut make, &mut take);
         unpacked?;
         if checksum.sum() == entry.checksum { Ok(()) } else { Err("its checksum is another".to_owned()) }
     }
@@ -161,7 +158,7 @@ fn second_opinion<R: Read + Seek>(window: &mut Window<R>, entries: &[Entry]) -> 
     Ok(())
 }
 
-/// Entries of so many unpacked bytes are worth a second thread.
+/// Packed entries of so many unpacked bytes are worth more threads.
 const WORTH_ASIDE: u64 = 2 << 20;
 
 fn malformed(detail: impl Into<String>) -> Refusal {

@@ -50,7 +50,7 @@ pub mod usim;
 mod verdict;
 pub mod version;
 
-pub use container::{Alone, Aside, Make, Take};
+pub use container::{Alone, Aside, HandOn, Make, Take};
 pub use evidence::{Evidence, Format};
 pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use judge::{read_entry, verify};

@@ -1,5 +1,5 @@
-//! Lets the unpacking of a large entry and the hashing of what comes out go on beside each other: one stream can only be
-//! unpacked from its beginning to its end, but nothing says that the same thread has to hash it. The engine owns no thread;
+//! Lets the reading and the unpacking of a large entry, and the hashing of what comes out, go on beside each other: one stream
+//! can only be unpacked from its beginning to its end, but nothing says that the same thread has to hash it. The engine owns no thread;
 //! whoever has one to spare gives an [`Aside`] to [`crate::Part::run_beside`].
 
 /// Runs a maker and a taker of pieces.
@@ -11,7 +11,10 @@ pub trait Aside {
 }
 
 /// Makes pieces, and hands each of them on.
-pub type Make<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&mut Vec<u8>, usize));
+pub type Make<'a> = &'a mut dyn FnMut(&mut HandOn<'_>);
+
+/// Hands on so many bytes of a buffer.
+pub type HandOn<'a> = dyn FnMut(&mut Vec<u8>, usize) + Send + 'a;
 
 /// Takes one piece.
 pub type Take<'a> = &'a mut (dyn FnMut(&[u8]) + Send);

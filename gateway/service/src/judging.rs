@@ -27,7 +27,7 @@ pub fn verify(
     mexe_certs::verify_in_parts(&source, evidence, &trusted.store, at, &limits, in_parallel).0
 }
 
-/// Runs the parts on up to [`THREADS_MAX`] threads, and one more for a part that is most of the work by itself. A part that
+/// Runs the parts on up to [`THREADS_MAX`] threads, and two more for a part that is most of the work by itself. A part that
 /// breaks off has no outcome: the engine refuses then.
 fn in_parallel<R, O>(parts: Vec<Part<'_, O>>) -> Vec<Outcome>
 where
@@ -83,7 +83,7 @@ impl Aside for Beside {
             if taker.is_err() {
                 return false;
             }
-            making(&mut |piece, length| {
+            making(&mut move |piece, length| {
                 let spare = used.try_recv().unwrap_or_else(|_| vec![0; piece.len()]);
                 // Only one that broke off takes no more; then the scope ends in its panic.
                 let _ = hand_on.send((std::mem::replace(piece, spare), length));
