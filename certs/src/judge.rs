@@ -304,7 +304,7 @@ fn best<'p, 'a>(
                 }
                 tolerated = tolerated.or(Some(vouching));
             }
-            Err(refusal) if refusal.reason == Reason::TooCostly => return Err(refusal),
+            Err(refusal) if refusal.reason == Reason::TooCostly => return tolerated.ok_or(refusal),
             Err(refusal) => first = first.or(Some(refusal)),
         }
     }

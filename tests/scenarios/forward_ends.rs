@@ -34,15 +34,19 @@ impl Scene {
         self.origin.local_addr().unwrap()
     }
 
-    fn head(&self, method: &str, more: &str) -> String {
+    fn head(&self, method: &str, version: &str, more: &str) -> String {
         let (address, who) = (self.address(), basic(&self.who));
         format!(
-            "{method} http://{address}/ HTTP/1.1\r\nHost: {address}\r\nProxy-Authorization: {who}\r\n{more}\r\n"
+            "{method} http://{address}/ HTTP/{version}\r\nHost: {address}\r\nProxy-Authorization: {who}\r\n{more}\r\n"
         )
     }
 
     /// Asks for something, while the origin does `what` with the connection once it has the head.
     fn get(&self, what: impl FnOnce(TcpStream) + Send) -> Http {
+        self.get_as("1.1", what)
+    }
+
+    fn get_as(&self, version: &str, what: impl FnOnce(TcpStream) + Send) -> Http {
         thread::scope(|scope| {
             let origin = scope.spawn(|| {
                 let mut stream = self.origin.accept().unwrap().0;
@@ -50,7 +54,7 @@ impl Scene {
                 what(stream);
             });
             let mut http = Http::to(self.rig.ports().http);
-            http.send(self.head("GET", ""));
+            http.send(self.head("GET", version, ""));
             origin.join().unwrap();
             http
         })
@@ -110,6 +114,25 @@ fn an_origin_that_resets_in_its_answer_resets_the_app() {
 }
 
 #[test]
+fn chunks_that_break_off_do_not_look_whole_to_an_app_that_knows_no_chunks() {
+    let scene = Scene::start();
+    for rest in ["", "no length\r\n"] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let asked = scene.get_as("1.0", |mut stream| {
+            write!(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").unwrap();
+            sender.send(stream).unwrap();
+        });
+        let mut app = asked.into_stream();
+        until(&mut app, b"half");
+        let mut origin = receiver.recv().unwrap();
+        origin.write_all(rest.as_bytes()).unwrap();
+        drop(origin);
+        let error = app.read_to_end(&mut Vec::new()).expect_err("the answer seems whole");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{rest:?}");
+    }
+}
+
+#[test]
 fn an_origin_that_never_answers_is_a_gateway_timeout() {
     let mut scene = Scene::start();
     let mut kept = None;
@@ -124,7 +147,7 @@ fn an_app_that_goes_in_its_upload_is_not_turned_away_and_ends_its_flow() {
     for how in ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"] {
         let mut scene = Scene::start();
         let mut app = TcpStream::connect(scene.rig.ports().http).unwrap();
-        app.write_all(format!("{}5\r\nhello\r\n", scene.head("POST", how)).as_bytes()).unwrap();
+        app.write_all(format!("{}5\r\nhello\r\n", scene.head("POST", "1.1", how)).as_bytes()).unwrap();
         let mut origin = scene.origin.accept().unwrap().0;
         until(&mut origin, b"\r\n\r\n");
         app.shutdown(Shutdown::Both).unwrap();

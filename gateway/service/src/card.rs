@@ -115,6 +115,7 @@ async fn watch_lab(gate: Arc<Gate>, guard: Guard) {
             () = tokio::time::sleep(LOOK) => {}
         }
         let source = gate.config().trust.usim.clone();
+        let looked_into = source.clone();
         // Nothing but a handful of small files, but a disk may sleep; and a card takes its time.
         let looking = tokio::task::spawn_blocking(move || {
             let looked = match source {
@@ -134,6 +135,11 @@ async fn watch_lab(gate: Arc<Gate>, guard: Guard) {
             tracing::error!(%failed, "looking for the card failed; it counts as gone until the next look");
             (Some(None), Reader::default())
         });
+        // A card takes its time, and meanwhile another place may count.
+        if gate.config().trust.usim != looked_into {
+            reader = Reader::default();
+            continue;
+        }
         if let Some(seen) = seen {
             change::card(&gate, seen).await;
         }

@@ -121,12 +121,10 @@ fn shown(verification: &Verification) -> Value {
         "domain": null,
         "reason": verdict.reason(),
         "signers": verdict::signers(verdict),
+        "digest": (verification.digest != [0; 32]).then(|| hex(&verification.digest)),
     });
     let mut add =
         |key: &str, value: Value| shown.as_object_mut().map(|shown| shown.insert(key.to_owned(), value));
-    if verification.digest != [0; 32] {
-        add("digest", json!(hex(&verification.digest)));
-    }
     match verdict {
         TrustVerdict::Verified(voucher) => {
             add("domain", json!(voucher.domain));

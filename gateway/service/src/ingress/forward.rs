@@ -76,15 +76,15 @@ pub(super) async fn forward(
     });
     let response = match sender.send_request(Request::from_parts(outbound.head, body)).await {
         Ok(response) if !seen.answer_begins() => response,
-        Err(error) if seen.client_failed.load(Ordering::SeqCst) => {
+        failed if seen.client_failed.load(Ordering::SeqCst) => {
             // Nobody is turned away who merely went.
-            if breaks_the_protocol(&error) {
+            if failed.is_err_and(|error| breaks_the_protocol(&error)) {
                 turn_away(gate, DOOR, Some(run), Malformed::Body.reason()).await;
             }
             return refusal_and_close(Malformed::Body.reason(), &Malformed::Body.to_string());
         }
-        Ok(_) | Err(_) if seen.late.load(Ordering::SeqCst) => return refusal(Reason::UpstreamTimeout, None),
-        Ok(_) | Err(_) => return refusal(Reason::UpstreamMalformed, None),
+        _ if seen.late.load(Ordering::SeqCst) => return refusal(Reason::UpstreamTimeout, None),
+        _ => return refusal(Reason::UpstreamMalformed, None),
     };
     let (head, body) = response.into_parts();
     match mexe_wire::forward::response(head) {

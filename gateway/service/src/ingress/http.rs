@@ -97,6 +97,8 @@ pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: Stranger) 
                     Err(error) if error.is_parse() => Reason::RequestMalformed,
                     // Of somebody who is known already, it is only the end of a connection that was kept alive.
                     Err(error) if error.is_timeout() && connection.is_stranger() => Reason::HandshakeTimeout,
+                    // An answer broke off. Where its end is that of the connection, it must not look whole.
+                    Err(error) if error.is_user() => return connection.reset_on_close(),
                     _ => return,
                 };
                 return turn_away(&gate, Ingress::HttpForward, None, reason).await;
