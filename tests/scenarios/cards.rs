@@ -45,6 +45,18 @@ fn with_card_folder() -> (Rig, PathBuf) {
     (rig, dir)
 }
 
+/// Starts the gate with this modem for its bearer, and gives its configuration.
+fn start_with(rig: &mut Rig, modem: &FakeModem) -> String {
+    let mut text = fs::read_to_string(rig.config_file()).unwrap();
+    text.push_str(&format!(
+        "[[bearer]]\nname = \"mobile\"\nkind = \"modem\"\ndevice = \"{}\"\n",
+        modem.port().display()
+    ));
+    packages::write(&rig.config_file(), text.as_bytes());
+    rig.start_again();
+    text
+}
+
 fn until_state(rig: &Rig, id: &str, state: &str) {
     wait::until(&format!("the root to be {state}"), || (state_of(rig, id) == state).then_some(()));
 }
@@ -157,13 +169,7 @@ fn the_card_in_the_modem_counts_and_its_removal_cuts() {
     fs::remove_file(rig.roots().join("operator/root.pem")).unwrap();
     let card = card(&rig, None);
     let modem = FakeModem::start(Some(&card), Habits::default());
-    let mut text = fs::read_to_string(rig.config_file()).unwrap();
-    text.push_str(&format!(
-        "[[bearer]]\nname = \"mobile\"\nkind = \"modem\"\ndevice = \"{}\"\n",
-        modem.port().display()
-    ));
-    packages::write(&rig.config_file(), text.as_bytes());
-    rig.start_again();
+    start_with(&mut rig, &modem);
     wait::until("the card to be read", || {
         let roots = done(&rig, &["roots", "list"]);
         roots["items"].as_array().unwrap().iter().any(|root| root["provenance"] == "usim").then_some(())
@@ -216,13 +222,7 @@ fn wtls_card(folder: &Path) -> Card {
 fn a_wtls_root_of_the_card_comes_and_goes_with_the_legacy_rules() {
     let mut rig = Rig::builder().prepare();
     let modem = FakeModem::start(Some(&wtls_card(rig.folder())), Habits::default());
-    let mut text = fs::read_to_string(rig.config_file()).unwrap();
-    text.push_str(&format!(
-        "[[bearer]]\nname = \"mobile\"\nkind = \"modem\"\ndevice = \"{}\"\n",
-        modem.port().display()
-    ));
-    packages::write(&rig.config_file(), text.as_bytes());
-    rig.start_again();
+    let text = start_with(&mut rig, &modem);
     wait::until("the card to be read", || {
         let changes = rig.journal(["--kind", "change"]);
         changes.iter().any(|record| record["action"] == "card.insert").then_some(())

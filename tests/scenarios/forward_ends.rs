@@ -98,7 +98,7 @@ fn an_origin_that_resets_before_it_answers_is_a_bad_gateway() {
 #[test]
 fn an_origin_that_resets_in_its_answer_resets_the_app() {
     let scene = Scene::start();
-    // Neither form may look whole to the app: not the one that ends with the connection, either.
+    // The app speaks HTTP/1.1: it gets the form that ends with the connection in chunks.
     for head in ["Content-Length: 100\r\n", "Connection: close\r\n"] {
         let (sender, receiver) = std::sync::mpsc::channel();
         let asked = scene.get(|mut stream| {
@@ -159,7 +159,8 @@ fn an_app_that_goes_in_its_upload_is_not_turned_away_and_ends_its_flow() {
         assert!(refused.is_empty(), "{how:?}: {refused:?}");
         // The origin is not led to believe that it has all of it.
         let mut rest = Vec::new();
-        let broke = origin.read_to_end(&mut rest).is_err() || !rest.ends_with(b"0\r\n\r\n");
-        assert!(broke, "{how:?}: {rest:?}");
+        let ended_well = origin.read_to_end(&mut rest).is_ok();
+        let seems_whole = rest.ends_with(b"0\r\n\r\n") || rest.len() >= 100;
+        assert!(!(ended_well && seems_whole), "{how:?}: {rest:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! Lets the reading and the unpacking of a large entry, and the hashing of what comes out, go on beside each other: one stream
-//! can only be unpacked from its beginning to its end, but nothing says that the same thread has to hash it. The engine owns no thread;
-//! whoever has one to spare gives an [`Aside`] to [`crate::Part::run_beside`].
+//! Lets the reading and the unpacking of a large entry, and the hashing of what comes out, go on beside each other: one
+//! stream can only be unpacked from its beginning to its end, but nothing says that the same thread has to hash it. The
+//! engine owns no thread; whoever has one to spare gives an [`Aside`] to [`crate::Part::run_beside`].
 
 /// Runs a maker and a taker of pieces.
 pub trait Aside {
