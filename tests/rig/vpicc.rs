@@ -12,12 +12,37 @@ use mexe_forge::usim::Card;
 
 use crate::card::Emulator;
 
-/// pcscd with a virtual reader and a card in it; all gone when dropped.
+/// pcscd with virtual readers, and a card in the first; all gone when dropped.
 pub struct VirtualReader {
     daemon: Child,
+    card: Option<Inserted>,
+}
+
+/// A card in a virtual reader; out of it when dropped.
+pub struct Inserted {
     driver: TcpStream,
     thread: Option<JoinHandle<()>>,
     card: Arc<Mutex<Emulator>>,
+}
+
+impl Inserted {
+    fn new(driver: TcpStream, card: Emulator) -> Self {
+        let card = Arc::new(Mutex::new(card));
+        let thread = {
+            let (stream, card) = (driver.try_clone().unwrap(), card.clone());
+            std::thread::spawn(move || serve(stream, &card))
+        };
+        Self { driver, thread: Some(thread), card }
+    }
+}
+
+impl Drop for Inserted {
+    fn drop(&mut self) {
+        let _ = self.driver.shutdown(std::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl VirtualReader {
@@ -49,27 +74,44 @@ impl VirtualReader {
             end(daemon.as_mut().expect("not moved yet"));
             return Err("the driver of the virtual reader does not listen".to_owned());
         };
-        let card = Arc::new(Mutex::new(Emulator::new(card)));
-        let thread = {
-            let (stream, card) = (driver.try_clone().unwrap(), card.clone());
-            std::thread::spawn(move || serve(stream, &card))
-        };
         let daemon = daemon.take().expect("not moved yet");
-        Ok(Self { daemon, driver, thread: Some(thread), card })
+        Ok(Self { daemon, card: Some(Inserted::new(driver, Emulator::new(card))) })
     }
 
     /// Changes something about the card.
     pub fn with_card<T>(&self, change: impl FnOnce(&mut Emulator) -> T) -> T {
-        change(&mut self.card.lock().unwrap())
+        change(&mut self.card.as_ref().expect("a card is in it").card.lock().unwrap())
     }
+
+    /// Takes the card out and puts another in, as fast as it goes.
+    pub fn swap(&mut self, card: Emulator) {
+        self.card = None;
+        self.card = Some(Inserted::new(connect(PORT), card));
+    }
+
+    /// Puts a card into the second reader.
+    pub fn beside(&self, card: &Card) -> Inserted {
+        Inserted::new(connect(PORT + 1), Emulator::new(card))
+    }
+
+    /// Stops pcscd where it stands, or has it go on.
+    pub fn freeze(&self, frozen: bool) {
+        use rustix::process::Signal;
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        let pid = rustix::process::Pid::from_raw(self.daemon.id() as i32).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+/// The driver listens again a moment after a card is gone.
+fn connect(port: u16) -> TcpStream {
+    crate::wait::until("the virtual reader", || TcpStream::connect(("127.0.0.1", port)).ok())
 }
 
 impl Drop for VirtualReader {
     fn drop(&mut self) {
-        let _ = self.driver.shutdown(std::net::Shutdown::Both);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.freeze(false);
+        self.card = None;
         end(&mut self.daemon);
         for left in ["pcscd.comm", "pcscd.pid"] {
             let _ = std::fs::remove_file(Path::new("/run/pcscd").join(left));
@@ -115,5 +157,5 @@ fn serve(mut stream: TcpStream, card: &Mutex<Emulator>) {
 
 /// Direct convention, protocol T=0, two historical bytes.
 const ATR: &[u8] = &[0x3B, 0x02, 0x14, 0x50];
-/// Where Debian's driver listens (0x8C7B).
+/// Where Debian's driver listens for the first reader (0x8C7B); the second follows.
 const PORT: u16 = 35963;

@@ -54,7 +54,23 @@ impl Presence {
     pub fn has_card(&self) -> bool {
         self.0.iter().any(|(_, _, present)| *present)
     }
+
+    /// Whether nothing came or went in that one reader since.
+    pub fn is_same_in(&self, reader: &ReaderName, since: &Self) -> bool {
+        let of = |presence: &Self| {
+            presence
+                .0
+                .iter()
+                .find(|(name, ..)| *name == reader.0)
+                .map(|&(_, count, present)| (count, present))
+        };
+        of(self).is_some_and(|(count, present)| present && of(since) == Some((count, present)))
+    }
 }
+
+/// Which reader a card was read in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderName(CString);
 
 fn candidates(context: &Context, name: Option<&str>) -> Result<Vec<CString>, Fault> {
     match name {
@@ -69,11 +85,11 @@ fn no_reader() -> Fault {
     Fault::Reader("there is no card reader".to_owned())
 }
 
-/// Reads the card in a reader, by its name or, without one, in the first reader that has a card.
+/// Reads the card in a reader, by its name or, without one, in the first reader that has a card; says in which.
 ///
 /// # Errors
 /// There is no reader, no card in it, or the card cannot be read.
-pub fn read(name: Option<&str>) -> Result<Image, Fault> {
+pub fn read(name: Option<&str>) -> Result<(Image, ReaderName), Fault> {
     let context = Context::establish(Scope::User).map_err(fault)?;
     let mut why = no_reader();
     for name in candidates(&context, name)? {
@@ -84,7 +100,7 @@ pub fn read(name: Option<&str>) -> Result<Image, Fault> {
                 let image = read_card(&card);
                 // Others may be using it: it is not reset. If it is gone meanwhile, there is nothing to leave.
                 let _ = card.disconnect(Disposition::LeaveCard);
-                return image;
+                return image.map(|image| (image, ReaderName(name)));
             }
             Err(fault) => why = fault,
         }

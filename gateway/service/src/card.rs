@@ -20,6 +20,8 @@ use crate::trust::{CardFacts, CardRoot, change};
 const LARGEST: u64 = 256 << 10;
 /// How often a directory is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a look may take: a slow card with all its certificates, and not for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait before a modem that is gone, or a card that could not be read, is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -117,7 +119,7 @@ async fn watch_lab(gate: Arc<Gate>, guard: Guard) {
         let source = gate.config().trust.usim.clone();
         let looked_into = source.clone();
         // Nothing but a handful of small files, but a disk may sleep; and a card takes its time.
-        let looking = tokio::task::spawn_blocking(move || {
+        let mut looking = tokio::task::spawn_blocking(move || {
             let looked = match source {
                 None => Some(None),
                 Some(CardSource::Directory(dir)) => Some(in_directory(&dir, &guard)),
@@ -128,7 +130,18 @@ async fn watch_lab(gate: Arc<Gate>, guard: Guard) {
         });
         let looked = tokio::select! {
             () = gate.stopped() => return,
-            looked = looking => looked,
+            looked = &mut looking => looked,
+            () = tokio::time::sleep(PATIENCE) => {
+                tracing::warn!(?PATIENCE, "looking for the card takes too long; it counts as gone");
+                change::card(&gate, None).await;
+                // One look at a time: the next begins when this one gave up.
+                tokio::select! {
+                    () = gate.stopped() => return,
+                    _ = looking => {}
+                }
+                reader = Reader::default();
+                continue;
+            }
         };
         let seen;
         (seen, reader) = looked.unwrap_or_else(|failed| {
@@ -159,8 +172,8 @@ struct Reader {
 enum Known {
     #[default]
     Nothing,
-    /// It was read.
-    Read(Slot),
+    /// It was read, in that reader. What happens in others does not matter.
+    Read(Slot, mexe_card::reader::ReaderName),
     /// It could not be read, and is tried again then.
     Unreadable(Slot, std::time::Instant),
 }
@@ -171,6 +184,13 @@ enum Known {
 struct Slot {
     name: Option<String>,
     presence: mexe_card::reader::Presence,
+}
+
+#[cfg(feature = "pcsc")]
+impl Slot {
+    fn is_same_in(&self, reader: &mexe_card::reader::ReaderName, since: &Self) -> bool {
+        self.name == since.name && self.presence.is_same_in(reader, &since.presence)
+    }
 }
 
 #[cfg(feature = "pcsc")]
@@ -185,7 +205,7 @@ impl Reader {
             }
         };
         let said = match &self.known {
-            Known::Read(read) if *read == slot => return None,
+            Known::Read(read, reader) if slot.is_same_in(reader, read) => return None,
             Known::Unreadable(tried, again) if *tried == slot => {
                 if std::time::Instant::now() < *again {
                     return None;
@@ -193,15 +213,15 @@ impl Reader {
                 true
             }
             // The card that counts is not that any more, and reading the next one takes its time: gone first.
-            Known::Read(_) => {
+            Known::Read(..) => {
                 self.known = Known::Nothing;
                 return Some(None);
             }
             Known::Unreadable(..) | Known::Nothing => false,
         };
         match mexe_card::reader::read(slot.name.as_deref()) {
-            Ok(image) => {
-                self.known = Known::Read(slot);
+            Ok((image, reader)) => {
+                self.known = Known::Read(slot, reader);
                 Some(Seen::of(&image, Origin::Reader))
             }
             Err(fault) => {

@@ -35,7 +35,11 @@ impl Workers {
                 tokio::spawn(mexe_journal::deliver());
                 stop.cancelled().await;
             };
-            workers.threads.push(thread.spawn(move || runtime.block_on(work))?);
+            workers.threads.push(thread.spawn(move || {
+                runtime.block_on(work);
+                // Nothing is left to wait for but the resolver, and that may take half a minute for a name.
+                runtime.shutdown_background();
+            })?);
         }
         Ok(workers)
     }
