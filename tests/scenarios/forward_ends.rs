@@ -60,6 +60,22 @@ impl Scene {
         })
     }
 
+    /// Begins an upload of 100,000 bytes; the origin does `what` once it has the head.
+    fn upload(&self, how: &str, sent: &[u8], what: impl FnOnce(TcpStream) + Send) -> Http {
+        thread::scope(|scope| {
+            let origin = scope.spawn(|| {
+                let mut stream = self.origin.accept().unwrap().0;
+                until(&mut stream, b"\r\n\r\n");
+                what(stream);
+            });
+            let mut http = Http::to(self.rig.ports().http);
+            http.send(self.head("POST", "1.1", how));
+            http.send(sent);
+            origin.join().unwrap();
+            http
+        })
+    }
+
     /// The end of the only flow.
     fn end(&mut self) -> Value {
         wait::until("the end in the journal", || {
@@ -163,4 +179,113 @@ fn an_app_that_goes_in_its_upload_is_not_turned_away_and_ends_its_flow() {
         let seems_whole = rest.ends_with(b"0\r\n\r\n") || rest.len() >= 100;
         assert!(!(ended_well && seems_whole), "{how:?}: {rest:?}");
     }
+}
+
+const PLAIN: &str = "Content-Length: 100000\r\n";
+const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+const TOO_LARGE: &str =
+    "HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large";
+
+#[test]
+fn what_an_origin_says_to_an_upload_that_it_does_not_take_arrives() {
+    let scene = Scene::start();
+    for _ in 0..10 {
+        for how in [PLAIN, CHUNKED] {
+            // Closed with input unread: the kernel resets the connection behind the answer.
+            let asked = scene.upload(how, b"a\r\n0123456789\r\n", |mut stream| {
+                stream.write_all(TOO_LARGE.as_bytes()).unwrap();
+            });
+            let mut asked = asked;
+            let answer = asked.answer().expect("the origin's answer");
+            assert_eq!((answer.status, answer.body.as_slice()), (413, b"too large".as_slice()), "{how:?}");
+        }
+    }
+}
+
+#[test]
+fn an_upload_that_stops_half_way_is_the_apps_fault() {
+    for how in [PLAIN, CHUNKED] {
+        let mut scene = Scene::start();
+        let mut kept = None;
+        let mut asked = scene.upload(how, b"a\r\n0123456789\r\n", |stream| kept = Some(stream));
+        let answer = asked.answer().expect("an answer, not a reset");
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (408, "handshake-timeout"),
+            "{how:?}: {answer:?}"
+        );
+        assert_eq!(scene.end()["reason"], "idle-timeout");
+    }
+}
+
+#[test]
+fn broken_chunks_beside_an_early_answer_are_written_down() {
+    let scene = Scene::start();
+    let mut asked = scene.upload(CHUNKED, b"a\r\n0123456789\r\n", |mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nearly").unwrap();
+        thread::spawn(move || {
+            // It waits for all of the upload before it says the rest.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+    });
+    asked.send("no length\r\n");
+    wait::until("the record", || {
+        let refused = scene.rig.journal(["--reason", "request-malformed"]);
+        (!refused.is_empty()).then_some(())
+    });
+    assert!(asked.answer().is_none(), "an answer that broke off looks whole");
+}
+
+#[test]
+fn an_answer_that_stops_half_way_is_reset_and_a_whole_one_is_left_alone() {
+    let mut scene = Scene::start();
+    let mut kept = None;
+    let asked = scene.get(|mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").unwrap();
+        kept = Some(stream);
+    });
+    let error = asked.into_stream().read_to_end(&mut Vec::new()).expect_err("the answer seems whole");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(scene.end()["reason"], "idle-timeout");
+
+    // The upload stops, but what the origin had to say is said: the connection ends without a reset.
+    let mut asked = scene.upload(PLAIN, b"0123456789", |mut stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").unwrap();
+        kept = Some(stream);
+    });
+    assert_eq!(asked.answer().expect("the origin's answer").body, b"early");
+    assert_eq!(asked.into_stream().read_to_end(&mut Vec::new()).expect("no reset"), 0);
+}
+
+#[test]
+fn an_answer_in_chunks_that_breaks_off_is_the_origins_doing() {
+    let scene = Scene::start();
+    for version in ["1.0", "1.1"] {
+        let asked = scene.get_as(version, |mut stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").unwrap();
+        });
+        asked.into_stream().read_to_end(&mut Vec::new()).expect_err("the answer seems whole");
+    }
+    let name = "mexegate_flows_total{result=\"reset\"}";
+    wait::until(name, || (scene.rig.metric(name) == 2.0).then_some(()));
+}
+
+#[test]
+fn an_answer_that_the_app_has_not_taken_yet_is_cut_with_its_right() {
+    let scene = Scene::start();
+    let size = 64 << 20;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let asked = scene.get(|mut stream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").unwrap();
+        sender.send(stream).unwrap();
+    });
+    let mut origin = receiver.recv().unwrap();
+    origin.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    // Until the gate takes no more, because the app does not.
+    while origin.write(&[0; 65536]).is_ok_and(|wrote| wrote > 0) {}
+    let grants = scene.rig.json(["grants", "--json"]);
+    let id = grants["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{grants}"));
+    assert_eq!(scene.rig.cli(["revoke", id]).code, 0);
+    let error = asked.into_stream().read_to_end(&mut Vec::new()).expect_err("the answer goes on");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }

@@ -147,7 +147,9 @@ mod tests {
         let mut jar = JarBuilder::new().attribute("MExE-Name", "large");
         for number in 1..=entries {
             let each = 12_000_000 / entries;
-            let content: Vec<u8> = (0..each).map(|n| n.wrapping_mul(number).to_le_bytes()[1]).collect();
+            // Packs to three quarters: many pieces on both sides of the unpacking.
+            let mixed = |n: u32| n.wrapping_mul(number).wrapping_mul(0x9E37_79B1) ^ n.rotate_left(13);
+            let content: Vec<u8> = (0..each).map(|n| mixed(n).to_le_bytes()[2] & 0x3F).collect();
             jar = jar.entry(&format!("data/{number}.bin"), content);
         }
         let mut store = TrustStore::builder();
@@ -163,6 +165,40 @@ mod tests {
         for entries in [40, 1] {
             many_threads_say_the_same_of(&large(entries));
         }
+    }
+
+    #[test]
+    fn pieces_beside_each_other_arrive_whole_and_in_order_and_buffers_come_back() {
+        let (mut taken, mut buffers) = (Vec::new(), std::collections::BTreeSet::new());
+        let mut make = |hand_on: &mut mexe_certs::HandOn<'_>| {
+            let mut buffer = vec![0; 64];
+            for number in 0..=255 {
+                buffer.fill(number);
+                buffers.insert(buffer.as_ptr().addr());
+                hand_on(&mut buffer, usize::from(number % 65));
+                assert_eq!(buffer.len(), 64);
+            }
+        };
+        Beside.beside(&mut make, &mut |piece| taken.push(piece.to_vec()));
+        let expected: Vec<_> = (0..=255_u8).map(|number| vec![number; usize::from(number % 65)]).collect();
+        assert_eq!(taken, expected);
+        assert!(buffers.len() <= PIECES + 4, "{} buffers", buffers.len());
+    }
+
+    #[test]
+    fn a_taker_that_breaks_off_ends_the_work_in_its_panic() {
+        let mut handed = 0;
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut make = |hand_on: &mut mexe_certs::HandOn<'_>| {
+                for _ in 0..100 {
+                    hand_on(&mut vec![0; 64], 64);
+                    handed += 1;
+                }
+            };
+            Beside.beside(&mut make, &mut |_| panic!("broke off"));
+        }));
+        assert!(ended.is_err());
+        assert_eq!(handed, 100, "whoever makes the pieces does not wait for ever");
     }
 
     fn many_threads_say_the_same_of((package, store): &(Vec<u8>, TrustStore)) {

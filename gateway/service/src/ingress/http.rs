@@ -30,7 +30,7 @@ use crate::runs::Run;
 use crate::strangers::Stranger;
 
 /// The body of an answer: ours, or the origin's on its way through.
-pub(super) type AnswerBody = BoxBody<Bytes, hyper::Error>;
+pub(super) type AnswerBody = BoxBody<Bytes, forward::BrokenOff>;
 
 /// The largest head of a request; more is answered 431 by hyper.
 const LARGEST_HEAD: usize = 64 * 1024;
