@@ -16,6 +16,8 @@ pub struct PackageFacts {
     pub version: Option<String>,
     /// `MExE-QoS-Profile`: the traffic profile that the package asks for.
     pub qos_profile: Option<String>,
+    /// `MExE-Reason`: why it asks for what it asks for, in its maker's words; the first 200 characters.
+    pub stated_reason: Option<String>,
     /// `Main-Class`.
     pub main_class: Option<String>,
     /// How the package is executed.
@@ -111,6 +113,7 @@ impl PackageFacts {
             name: first(&["MExE-Name", "MIDlet-Name", "Implementation-Title"]),
             version: first(&["MExE-Version", "MIDlet-Version", "Implementation-Version"]),
             qos_profile: first(&["MExE-QoS-Profile"]),
+            stated_reason: first(&["MExE-Reason"]).map(|reason| reason.chars().take(200).collect()),
             main_class: first(&["Main-Class"]),
             runtime: runtime(first(&["MExE-Runtime"]), first(&["MExE-Executable"]), is_program)?,
             entries,

@@ -97,6 +97,11 @@ impl Builder {
             Some((_, text)) => text.push_str("\ntoken_runs = \"allow\""),
             None => sections.push(("policy".to_owned(), "token_runs = \"allow\"".to_owned())),
         }
+        // And one that says nothing about questions asks nobody.
+        match sections.iter_mut().find(|(section, _)| section == "policy") {
+            Some((_, text)) if !text.contains("prompt_wait") => text.push_str("\nprompt_wait = \"off\""),
+            _ => {}
+        }
         let text: String =
             sections.iter().map(|(section, lines)| format!("[{section}]\n{lines}\n\n")).collect();
         let rig = Rig { folder, ports, packages, variables: self.variables, child: None, clock: None };

@@ -187,6 +187,13 @@ const PROVOKED: &[(Reason, &str, &str)] = &[
         "first_connection",
         "a_revoked_permission_and_a_removed_app_take_their_flows_with_them",
     ),
+    (Reason::PromptDenied, "prompts", "a_no_is_not_asked_again_in_the_run_and_the_third_in_a_day_in_none"),
+    (Reason::PromptQueueFull, "prompts", "a_full_queue_refuses_and_one_app_cannot_fill_it"),
+    (
+        Reason::PromptTimeout,
+        "prompts",
+        "an_unanswered_question_is_a_refusal_and_can_be_answered_for_the_next_time",
+    ),
     (
         Reason::QosNotPermitted,
         "quality",

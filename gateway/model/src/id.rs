@@ -116,6 +116,16 @@ macro_rules! numbered {
 }
 
 numbered!(
+    /// A question to the user; written `prompt-7`. Counted anew at each start of the gate, which forgets all questions.
+    PromptId, "prompt-", "a question"
+);
+
+numbered!(
+    /// Something that the user does not want to be asked again; written `denial-2`.
+    DenialId, "denial-", "a denial"
+);
+
+numbered!(
     /// One execution of an app, from start to stop; written `run-17`. Never used again, also after a restart.
     RunId, "run-", "a run"
 );

@@ -93,6 +93,9 @@ reasons! {
     PermissionMissing, "permission-missing", "no permission of the user covers it", "give one with `mexegate grant`";
     PermissionRevoked, "permission-revoked", "the user took the permission back", "give a new one with `mexegate grant`";
     PermissionUnknown, "permission-unknown", "the package needs a permission that is not known here, or not open to its domain", "get a version of the app that does without";
+    PromptDenied, "prompt-denied", "the user was asked and said no", "let the user give a permission, or be asked again: `mexegate prompts --denied`";
+    PromptQueueFull, "prompt-queue-full", "too many questions wait for the user", "let the user answer some: `mexegate prompts`";
+    PromptTimeout, "prompt-timeout", "the user was asked and did not answer in time", "answer the question for the next time: `mexegate prompts`";
     QosNotPermitted, "qos-not-permitted", "a traffic class above background needs the network.qos permission", "give it with `mexegate grant APP network.qos`";
     RequestMalformed, "request-malformed", "the request breaks its protocol", "see the message for what is wrong";
     RestrictedByCertificate, "restricted-by-certificate", "the signer's certificates limit the app to other action groups", "nothing overrides a certificate; see `mexegate app show`";

@@ -5,6 +5,7 @@
 //! - [`table`]: the security table, data with invariants that loading enforces.
 //! - [`target`] and [`grant`]: what the user permitted.
 //! - [`policy`]: table, settings, surroundings and grants as one value that is replaced as a whole at each change.
+//! - [`prompts`]: which questions wait for the user, and what is not asked again.
 //! - [`decision`]: the question and its answer; [`mod@explain`]: the same answer with everything that led to it.
 //!
 //! ```
@@ -58,6 +59,7 @@ mod index;
 pub mod name;
 mod net;
 pub mod policy;
+pub mod prompts;
 pub mod surroundings;
 pub mod table;
 pub mod target;
@@ -68,6 +70,7 @@ pub use explain::{Explanation, explain};
 pub use grant::{Binding, Grant, GrantSpec, Standing};
 pub use name::parse_host;
 pub use policy::{Policy, Settings, TokenRuns};
+pub use prompts::{Prompt, Prompts};
 pub use surroundings::Surroundings;
 pub use table::{ActionId, Cell, SecurityTable, TableError};
 pub use target::{TargetError, TargetPattern};

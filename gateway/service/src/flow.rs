@@ -2,8 +2,12 @@
 //! decision on each address, a traffic class, a lease, a journal record, the connection, one more look at the policy,
 //! and then bytes. Whatever says no on the way is written down and ends it.
 
+mod asking;
+mod quality;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mexe_journal::{Change, Outcome, Record};
@@ -13,6 +17,8 @@ use mexe_qos::{Marking, Meter, Profile};
 use mexe_relay::{Early, End, Lease, LeaseKeys, Limits, Options, Outcome as Moved, Side, relay};
 use tokio::net::TcpStream;
 
+use self::asking::{Held, No, ask_the_user};
+use self::quality::{Quality, quality};
 use crate::clock;
 use crate::flows::Entry;
 use crate::gate::Gate;
@@ -81,6 +87,8 @@ struct Agreed {
     addresses: Vec<SocketAddr>,
     quality: Quality,
     lease: Lease,
+    /// How long the user took.
+    held: Duration,
 }
 
 async fn settle(
@@ -92,8 +100,21 @@ async fn settle(
         return Err(Reason::GateStopping);
     }
     let place = place?;
+    let mut waiting = None;
     loop {
-        let (ticket, addresses) = permitted(gate, asked).await?;
+        // Before deciding: what changes from here on is not overlooked.
+        let changed = gate.prompts.changed.notified();
+        let (ticket, addresses) = match permitted(gate, asked).await {
+            Ok(permitted) => permitted,
+            Err(No::Refused(reason)) => {
+                Held::settled(&mut waiting);
+                return Err(reason);
+            }
+            Err(No::Unanswered(rule)) => {
+                ask_the_user(gate, asked, &rule, &mut waiting, changed).await?;
+                continue;
+            }
+        };
         let mut quality = quality(gate, asked);
         let mut lease = register(gate, asked, &ticket, &quality);
         // One performance, one winner: who comes second decides again, without this grant.
@@ -104,10 +125,11 @@ async fn settle(
         while let Some(grant) = quality.grant.filter(|_| quality.single)
             && !gate.policy().spend(grant)
         {
-            quality = self::quality(gate, asked);
+            quality = self::quality::quality(gate, asked);
             lease = register(gate, asked, &ticket, &quality);
         }
-        return Ok(Agreed { place, ticket, addresses, quality, lease });
+        let held = Held::settled(&mut waiting);
+        return Ok(Agreed { place, ticket, addresses, quality, lease, held });
     }
 }
 
@@ -125,7 +147,7 @@ fn register(gate: &Gate, asked: &Asked, ticket: &Ticket, quality: &Quality) -> L
 }
 
 /// Decides on the name, only then resolves, decides on every address (S6).
-async fn permitted(gate: &Gate, asked: &Asked) -> Result<(Ticket, Vec<SocketAddr>), Reason> {
+async fn permitted(gate: &Gate, asked: &Asked) -> Result<(Ticket, Vec<SocketAddr>), No> {
     let port = asked.endpoint.port;
     let connect = gate.actions.connect;
     match &asked.endpoint.host {
@@ -143,7 +165,7 @@ async fn permitted(gate: &Gate, asked: &Asked) -> Result<(Ticket, Vec<SocketAddr
     }
 }
 
-fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> Result<Ticket, Reason> {
+fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> Result<Ticket, No> {
     let run = &asked.run;
     let facts = Facts {
         app: &run.app,
@@ -160,55 +182,20 @@ fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> R
     gate.metrics.decision_seconds.observe(clock::now().since(began).as_secs_f64());
     match decision {
         Decision::Allow(ticket) => Ok(ticket),
-        // Until there is somebody to ask, an open question is a no.
-        Decision::Ask(rule) => Err(rule.reason_unanswered()),
-        Decision::Refuse(reason, _) => Err(reason),
-    }
-}
-
-/// What the flow gets on its way: a class above background only with the permission for it (S21).
-struct Quality {
-    profile: Arc<Profile>,
-    grant: Option<GrantId>,
-    single: bool,
-    denied: Option<Reason>,
-}
-
-fn quality(gate: &Gate, asked: &Asked) -> Quality {
-    let (profiles, config) = (gate.profiles(), gate.config());
-    let host = match &asked.endpoint.host {
-        Host::Name(name) => Some(name.as_str()),
-        Host::Address(_) => None,
-    };
-    let wanted = asked.run.qos_profile.as_deref();
-    let profile = profiles.select(wanted, host, asked.endpoint.port, &config.qos.default_profile);
-    if !profile.class.needs_permission() {
-        return Quality { profile: Arc::clone(profile), grant: None, single: false, denied: None };
-    }
-    match decide(gate, asked, gate.actions.qos, Target::None) {
-        Ok(ticket) => Quality {
-            profile: Arc::clone(profile),
-            grant: Some(ticket.grant),
-            single: ticket.single,
-            denied: None,
-        },
-        Err(_) => Quality {
-            profile: Arc::clone(profiles.background()),
-            grant: None,
-            single: false,
-            denied: Some(Reason::QosNotPermitted),
-        },
+        Decision::Ask(rule) => Err(No::Unanswered(rule)),
+        Decision::Refuse(reason, _) => Err(No::Refused(reason)),
     }
 }
 
 async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow, Refused> {
-    let Agreed { place, ticket, addresses, quality, mut lease } = agreed;
+    let Agreed { place, ticket, addresses, quality, mut lease, held } = agreed;
     // From here on whoever drops this half-way, because the app has left, closes the books by it.
     let mut books = Books {
         gate: Arc::clone(gate),
         asked,
         place,
         profile: Arc::clone(&quality.profile),
+        held,
         open: None,
         closed: false,
     };
@@ -289,7 +276,7 @@ fn confirm(
             Host::Name(name) => Target::Resolved { name, port, addresses: &ips },
             Host::Address(address) => Target::Address { address: *address, port },
         };
-        let again = decide(gate, asked, gate.actions.connect, target)?;
+        let again = decide(gate, asked, gate.actions.connect, target).map_err(|no| no.reason())?;
         if again.addresses.choose(&ips).count() != ips.len() || again.single {
             return Err(Reason::PermissionRevoked);
         }
@@ -335,6 +322,7 @@ pub struct Books {
     asked: Asked,
     place: Option<Place>,
     profile: Arc<Profile>,
+    held: Duration,
     open: Option<Instant>,
     closed: bool,
 }
@@ -343,7 +331,8 @@ impl Books {
     fn opened(mut self, lease: &Lease, grant: GrantId, address: SocketAddr) -> Self {
         let now = clock::now();
         let (run, class) = (&self.asked.run, self.profile.class);
-        let setup = now.since(self.asked.began);
+        // The user's own time is not the gate's.
+        let setup = now.since(self.asked.began).saturating_sub(self.held);
         let series = self.gate.metrics.flow_opened(run.trust, class, self.asked.ingress, setup);
         self.gate.flows.add(Entry {
             id: self.asked.flow,

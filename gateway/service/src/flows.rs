@@ -98,6 +98,16 @@ impl Flows {
         }
     }
 
+    /// The app of each open flow.
+    pub fn apps(&self) -> Vec<AppId> {
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .map(|entry| entry.app.clone())
+            .collect()
+    }
+
     /// How many are open.
     pub fn count(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).len()

@@ -21,12 +21,14 @@ use tokio_util::task::TaskTracker;
 use crate::apps::Apps;
 use crate::clock;
 use crate::config::{Config, Guard};
+use crate::events::{Event, Events};
 use crate::fetch::Fetched;
 use crate::floor::Floor;
 use crate::flows::Flows;
 use crate::observe::Metrics;
 use crate::observe::metrics::Stock;
 use crate::permits::Permits;
+use crate::prompts::Desk;
 use crate::runs::Runs;
 use crate::trust::Trusted;
 
@@ -127,6 +129,10 @@ pub struct Gate {
     pub guard: Guard,
     /// Packages that were fetched and not decided on.
     pub fetched: Fetched,
+    /// Questions to the user.
+    pub prompts: Desk,
+    /// Who watches is told here.
+    pub events: Events,
     profiles: ArcSwap<ProfileSet>,
     state_dir: PathBuf,
     started: WallTime,
@@ -151,6 +157,8 @@ impl Gate {
                 limits.connections.map(as_usize),
                 as_usize(limits.connections_per_run),
             ),
+            prompts: Desk::new(as_usize(parts.config.policy.prompt_queue)),
+            events: Events::default(),
             config: ArcSwap::from_pointee(parts.config),
             policy: ArcSwap::from_pointee(parts.policy),
             actions: parts.actions,
@@ -288,6 +296,7 @@ impl Gate {
             runs: self.runs.list().iter().map(|run| run.trust).collect(),
             grants: self.policy().grants().map(|grant| grant.permission()).collect(),
             roots: self.trusted().counted(),
+            prompts_open: self.prompts.lock().open(),
             journal_backlog: health.backlog,
             journal_records: health.records_total,
         }
@@ -335,16 +344,20 @@ impl Changing<'_> {
         let next = with(&self.gate.policy.load());
         self.gate.policy.store(Arc::new(next));
         self.gate.grants_changed.notify_waiters();
+        self.gate.prompts.changed.notify_waiters();
+        self.gate.events.tell(Event::Change);
     }
 
     /// Puts another trust store in place; who changes it settles what that means for the apps.
     pub fn trust(&self, trusted: Trusted) {
         self.gate.trusted.store(Arc::new(trusted));
+        self.gate.events.tell(Event::Change);
     }
 
     /// Replaces the configuration and profiles at a reload.
     pub fn reload(&self, config: Config, profiles: ProfileSet) {
         self.gate.permits.set_most_of_a_run(as_usize(config.limits.connections_per_run));
+        self.gate.prompts.set_places(as_usize(config.policy.prompt_queue));
         self.gate.config.store(Arc::new(config));
         self.gate.profiles.store(Arc::new(profiles));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mexe_journal::{Change, Deadline, Record, StoredGrant};
-use mexe_model::{AppId, GrantId, Instant, Permission, Reason};
+use mexe_model::{AppId, GrantId, Instant, Permission, PromptId, Reason};
 use mexe_policy::{Binding, Grant, GrantSpec, TargetPattern};
 use mexe_relay::Key;
 use serde_json::{Value, json};
@@ -35,6 +35,18 @@ pub struct NewGrant {
 /// # Errors
 /// What the security table says no to, a target that is none, or [`Reason::JournalUnavailable`].
 pub async fn give(gate: &Arc<Gate>, new: NewGrant) -> Result<Value, Refused> {
+    give_for(gate, new, None).await
+}
+
+/// Gives a permission as the answer to a question.
+///
+/// # Errors
+/// As [`give`].
+pub async fn give_as_answer(gate: &Arc<Gate>, new: NewGrant, prompt: PromptId) -> Result<Value, Refused> {
+    give_for(gate, new, Some(prompt)).await
+}
+
+async fn give_for(gate: &Arc<Gate>, new: NewGrant, prompt: Option<PromptId>) -> Result<Value, Refused> {
     let app = gate.apps.get(&new.app).ok_or(Reason::AppUnknown)?;
     let target: Option<TargetPattern> = match &new.target {
         None => None,
@@ -86,18 +98,23 @@ pub async fn give(gate: &Arc<Gate>, new: NewGrant) -> Result<Value, Refused> {
             _ => Vec::new(),
         },
     };
-    let shown = shown(&grant_view(gate, grant));
+    let view = shown(&grant_view(gate, grant));
     let record = Record {
         app: Some(app.id.clone()),
         domain: Some(app.trust),
         grant: Some(id),
         target: stored.target.clone(),
-        detail: Some(json!({ "action": new.action, "permission": new.permission, "for_ms": duration_ms })),
+        detail: Some(shown(&json!({
+            "action": new.action,
+            "permission": new.permission,
+            "for_ms": duration_ms,
+            "prompt": prompt,
+        }))),
         ..Record::change(at, "grant.give")
     };
     gate.journal.change(Change::PutGrant(stored), record).await.map_err(unavailable)?;
     changing.policy(|_| candidate.clone());
-    Ok(shown)
+    Ok(view)
 }
 
 /// Takes one grant back: its flows are cut at once.

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::gate::Gate;
 use crate::grants::unavailable;
 use crate::launch::{self, Program, Sealed};
+use crate::prompts;
 use crate::refused::Refused;
 use crate::runs::{NewRun, Run, Token};
 use crate::trust::Trusted;
@@ -207,6 +208,7 @@ pub async fn finish(gate: &Arc<Gate>, run: Arc<Run>, reason: Reason) {
     let id = run.id;
     // Cut before anything that can wait: the right is gone now.
     gate.cut(&Key::Run(id), reason);
+    prompts::run_ended(gate, id);
     let changing = gate.change().await;
     let mut ended = Vec::new();
     changing.policy(|policy| {

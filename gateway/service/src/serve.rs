@@ -25,7 +25,7 @@ use crate::config::{ConfigError, Loaded};
 use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
 use crate::observe::pages;
-use crate::{card, control, floor, grants, running, surroundings};
+use crate::{card, clock, control, floor, grants, prompts, running, surroundings};
 use workers::Workers;
 
 /// The control socket's name in the state directory.
@@ -186,6 +186,11 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     });
     let gate = Arc::new(gate.map_err(|error| ServeError::process("set up the metrics", error))?);
 
+    let denials = stored.trust.iter().find(|(name, _)| name == prompts::KEPT);
+    if let Some((_, value)) = denials {
+        let denials = prompts::restore(value, gate.policy().table(), clock::now(), clock::wall());
+        gate.prompts.lock().restore(denials);
+    }
     // A gate that was killed between a change of roots and what it means for the apps settles it now.
     apps::settle_roots(&gate, &gate.change().await).await;
 

@@ -109,6 +109,8 @@ pub async fn install(gate: &Arc<Gate>, offered: Offered) -> Result<Arc<App>, Ref
         }
     };
     let digest = hex(&verification.digest);
+    // What nobody vouches for asks for nothing.
+    let signed = facts.filter(|_| trust != Trust::Untrusted);
     let app = App {
         id,
         name,
@@ -123,7 +125,9 @@ pub async fn install(gate: &Arc<Gate>, offered: Offered) -> Result<Arc<App>, Ref
         format: offered.evidence.as_evidence().format(),
         groups: verdict::groups(verdict),
         legacy: verdict::is_legacy(verdict),
-        qos_profile: facts.filter(|_| trust != Trust::Untrusted).and_then(|f| f.qos_profile.clone()),
+        qos_profile: signed.and_then(|f| f.qos_profile.clone()),
+        stated_reason: signed.and_then(|f| f.stated_reason.clone()),
+        requested: signed.map(requested).unwrap_or_default(),
         runtime: facts.map_or(Runtime::Jar, |f| f.runtime.clone()),
         installed_at: clock::wall(),
         suspended: None,
@@ -382,6 +386,10 @@ fn rotated(
     };
     let claim = Claim { old_key, new_key, domain, name, at: clock::wall(), barred: &barred };
     judge_rotation(statements, &claim)
+}
+
+fn requested(facts: &PackageFacts) -> Vec<String> {
+    facts.requested.iter().map(|requested| requested.action.to_string()).collect()
 }
 
 fn keep(gate: &Gate, evidence: &StoredEvidence, file: Option<&str>) -> io::Result<()> {

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::gate::Gate;
 use crate::grants;
+use crate::prompts;
 use crate::refused::Refused;
 use crate::running;
 use crate::trust::Chain;
@@ -61,6 +62,10 @@ pub struct App {
     pub legacy: bool,
     /// The traffic profile that its signed manifest asks for.
     pub qos_profile: Option<String>,
+    /// Why it asks for what it asks for, as its signed manifest says.
+    pub stated_reason: Option<String>,
+    /// The actions that its signed manifest asks for.
+    pub requested: Vec<String>,
     /// How it is executed.
     pub runtime: Runtime,
     /// The package's file, relative to the state directory.
@@ -93,6 +98,8 @@ impl App {
             "restricted_to": restricted(self.groups),
             "legacy": self.legacy,
             "qos_profile": self.qos_profile,
+            "stated_reason": self.stated_reason,
+            "requested": self.requested,
             "runtime": self.runtime.as_str(),
             "installed_at": self.installed_at.to_string(),
             "signers": self.signers,
@@ -135,6 +142,8 @@ impl App {
                 "groups": self.groups.iter().map(ActionGroup::number).collect::<Vec<_>>(),
                 "legacy": self.legacy,
                 "evidence": self.evidence,
+                "stated_reason": self.stated_reason,
+                "requested": self.requested,
                 "runtime": self.runtime.as_str(),
             }),
             file: self.file.clone(),
@@ -145,7 +154,11 @@ impl App {
 
     /// What the database remembers of an app.
     pub fn from_stored(stored: StoredApp) -> Self {
-        let executable = stored.facts.get("executable").and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| stored.facts.get(name).and_then(Value::as_str).map(str::to_owned);
+        let executable = text("executable");
+        let requested = stored.facts.get("requested").and_then(Value::as_array);
+        let requested =
+            requested.map(|listed| listed.iter().filter_map(|one| Some(one.as_str()?.to_owned())));
         Self {
             id: stored.id,
             name: stored.name,
@@ -157,7 +170,9 @@ impl App {
             root: stored.root,
             format: format(&stored.facts),
             groups: groups(&stored.facts),
-            evidence: stored.facts.get("evidence").and_then(Value::as_str).map(str::to_owned),
+            evidence: text("evidence"),
+            stated_reason: text("stated_reason"),
+            requested: requested.map(Iterator::collect).unwrap_or_default(),
             legacy: stored.facts.get("legacy").and_then(Value::as_bool).unwrap_or_default(),
             qos_profile: stored.qos_profile,
             runtime: match (stored.facts.get("runtime").and_then(Value::as_str), executable) {
@@ -314,6 +329,7 @@ pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
     gate.apps.remove(id);
     drop(changing);
     gate.apps.clear_away(gate.state_dir(), &app);
+    prompts::app_removed(gate, id).await;
     Ok(())
 }
 

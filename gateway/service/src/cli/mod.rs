@@ -2,6 +2,7 @@
 //! the tree of verbs, the global flags, the way to the gate, and how an end becomes an exit code. Called from `main`.
 
 mod administrator;
+mod answer;
 mod app;
 mod app_fetch;
 mod app_install;
@@ -26,6 +27,7 @@ mod grants;
 mod journal;
 mod output;
 mod printable;
+mod prompts;
 mod revoke;
 mod roots;
 mod runs;
@@ -75,6 +77,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Administrator(administrator::Args),
+    Answer(answer::Args),
     #[command(subcommand)]
     App(app::Verb),
     Ccm(ccm::Args),
@@ -87,6 +90,7 @@ enum Verb {
     Grant(grant::Args),
     Grants(grants::Args),
     Journal(journal::Args),
+    Prompts(prompts::Args),
     Revoke(revoke::Args),
     Roots(roots::Args),
     Runs(runs::Args),
@@ -99,6 +103,7 @@ impl Verb {
     fn run(self, global: &Global) -> Result<Exit, Stop> {
         match self {
             Self::Administrator(args) => administrator::run(&args, global),
+            Self::Answer(args) => answer::run(&args, global),
             Self::App(verb) => verb.run(global),
             Self::Ccm(args) => ccm::run(&args, global),
             Self::CheckConfig(args) => check_config::run(&args, global),
@@ -110,6 +115,7 @@ impl Verb {
             Self::Grant(args) => grant::run(&args, global),
             Self::Grants(args) => grants::run(&args, global),
             Self::Journal(args) => journal::run(&args, global),
+            Self::Prompts(args) => prompts::run(&args, global),
             Self::Revoke(args) => revoke::run(&args, global),
             Self::Roots(args) => roots::run(&args, global),
             Self::Runs(args) => runs::run(&args, global),

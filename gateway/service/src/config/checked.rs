@@ -101,9 +101,9 @@ pub struct Trust {
 pub struct Policy {
     /// A security table instead of the shipped one; guarded when it was loaded.
     pub security_table: Option<PathBuf>,
-    /// How long a question waits for its answer. No effect yet.
+    /// How long a request waits for the user's answer; zero asks nobody.
     pub prompt_wait: Duration,
-    /// How many questions may wait. No effect yet.
+    /// How many questions may wait.
     pub prompt_queue: NonZeroU32,
     /// What runs by token may use.
     pub token_runs: TokenRuns,

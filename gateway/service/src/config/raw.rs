@@ -6,7 +6,7 @@ use mexe_model::BitRate;
 use mexe_policy::TokenRuns;
 use serde::{Deserialize, Serialize};
 
-use super::value::{Count, Listener, Period, Size};
+use super::value::{Count, Listener, Patience, Period, Size};
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -79,7 +79,7 @@ impl From<RawStaleness> for Staleness {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawPolicy {
     pub(super) security_table: Option<String>,
-    pub(super) prompt_wait: Period,
+    pub(super) prompt_wait: Patience,
     pub(super) prompt_queue: Count,
     pub(super) token_runs: RawTokenRuns,
     pub(super) expiry: Expiry,
@@ -89,7 +89,7 @@ impl Default for RawPolicy {
     fn default() -> Self {
         Self {
             security_table: None,
-            prompt_wait: seconds(30),
+            prompt_wait: Patience(std::time::Duration::from_secs(30)),
             prompt_queue: Count::of(64),
             token_runs: RawTokenRuns::SessionOnly,
             expiry: Expiry::Lenient,

@@ -72,6 +72,27 @@ impl fmt::Display for Period {
     }
 }
 
+/// How long to wait, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Patience(pub(super) Duration);
+
+impl FromStr for Patience {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "off" => Ok(Self(Duration::ZERO)),
+            text => text.parse().map(|Period(period)| Self(period)),
+        }
+    }
+}
+
+impl fmt::Display for Patience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() { f.write_str("off") } else { Period(self.0).fmt(f) }
+    }
+}
+
 /// A number of bytes above 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size(pub(super) u64);
@@ -147,6 +168,7 @@ macro_rules! written_as_text {
 }
 
 written_as_text! {
+    Patience, "a duration in quotes, as in \"30s\", or \"off\"";
     Period, "a duration in quotes, as in \"30s\"";
     Size, "a size in quotes, as in \"64 KiB\"";
     Listener, "an address and port in quotes, or \"off\"";

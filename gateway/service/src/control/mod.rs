@@ -4,12 +4,14 @@
 mod apps;
 mod decisions;
 pub mod door;
+mod events;
 mod extract;
 mod fetches;
 mod grants;
 mod journal;
 pub mod listen;
 pub mod problem;
+mod prompts;
 pub mod role;
 mod runs;
 mod state;
@@ -48,6 +50,10 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/flows/{id}", delete(state::end_flow))
         .route("/v1/grants", get(grants::list).post(grants::give).delete(grants::revoke_all_of_app))
         .route("/v1/grants/{id}", delete(grants::revoke))
+        .route("/v1/prompts", get(prompts::list))
+        .route("/v1/prompts/{id}", delete(prompts::forget))
+        .route("/v1/prompts/{id}/answer", post(prompts::answer))
+        .route("/v1/events", get(events::watch))
         .route("/v1/decisions", post(decisions::decide))
         .route("/v1/roots", get(trust::roots).post(trust::add_root))
         .route("/v1/roots/{id}", patch(trust::switch_root).delete(trust::remove_root))

@@ -231,18 +231,15 @@ impl Stage {
         text += &scene(
             "the operator's app: signed, but nobody gave it a permission",
             format!("curl -x {} {origin}", self.operator.http()),
-            "403, permission-missing; give one and try again:",
+            "it waits: answer on the console's page, or in another terminal, within 30 s:",
         );
         let binary =
             std::env::current_exe().map_or_else(|_| "mexegate".into(), |path| path.display().to_string());
-        text += &format!(
-            "    {binary} --state-dir {state} grant operator-app network.connect={} --permission session\n",
-            self.origin
-        );
+        text += &format!("    {binary} --state-dir {state} prompts --watch\n");
         text += &scene(
             "the manufacturer's app: its permission is for another target",
             format!("curl -x {} {origin}", self.manufacturer.http()),
-            "403, target-out-of-scope",
+            "it waits as well; without an answer: 403, prompt-timeout",
         );
         text += &scene(
             "the unsigned app: untrusted, whatever you grant",

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mexe_journal::{Filter, Row};
-use mexe_model::{AppId, Permission, Reason};
+use mexe_model::{AppId, Permission, PromptId, Reason};
+use mexe_policy::prompts::{Scope, State};
 
 use super::browser::{Answer, Who, by_connect, by_forward, by_socks, socks_tunnel};
 use super::world::{CHANGED_APP, World};
 use super::{SampleApps, permit};
 use crate::gate::Gate;
+use crate::prompts::answer::{self, Answer as Answering};
 use crate::refused::Refused;
 use crate::running::{self, Started};
 use crate::serve::Serving;
@@ -50,7 +52,8 @@ pub(super) async fn play(serving: &Serving, world: &World, apps: &SampleApps, or
         ("packages verify into their domains", play.domains().await),
         ("a connection without credentials is refused", play.no_credentials().await),
         ("wrong credentials are refused", play.wrong_credentials().await),
-        ("no permission, no connection", play.no_permission().await),
+        ("without a permission the user is asked, and no is no", play.no_permission().await),
+        ("a yes opens the connections that wait", play.answered().await),
         ("a session permission opens SOCKS5, CONNECT and forward requests", play.session().await),
         ("a session permission ends with its run", play.session_ends().await),
         ("a single permission works once", play.single().await),
@@ -100,13 +103,31 @@ impl Play<'_> {
 
     async fn no_permission(&self) -> Scene {
         let (run, who) = self.begin(&self.apps.operator).await?;
+        self.asked_and_denied(&who).await?;
+        // He is not asked again in this run.
         same(self.socks(Some(&who)).await?, Answer::Reply(2))?;
-        refused(self.connect(Some(&who)).await?, 403, Reason::PermissionMissing)?;
-        refused(self.forward(Some(&who)).await?, 403, Reason::PermissionMissing)?;
+        refused(self.forward(Some(&who)).await?, 403, Reason::PromptDenied)?;
         self.end(&run).await;
         let rows = self.journal(&self.apps.operator).await?;
-        let written = rows.iter().any(|row| row.reason.as_deref() == Some(Reason::PermissionMissing.code()));
+        let written = rows.iter().any(|row| row.reason.as_deref() == Some(Reason::PromptDenied.code()));
         if written { Ok(()) } else { Err("the journal does not say so".to_owned()) }
+    }
+
+    async fn answered(&self) -> Scene {
+        let (run, who) = self.begin(&self.apps.operator).await?;
+        let (asking, answering) = tokio::join!(
+            async {
+                tokio::join!(self.socks(Some(&who)), self.connect(Some(&who)), self.forward(Some(&who)))
+            },
+            self.answer(3, true)
+        );
+        answering?;
+        let (socks, connect, forward) = asking;
+        page(socks?)?;
+        page(connect?)?;
+        page(forward?)?;
+        self.end(&run).await;
+        Ok(())
     }
 
     async fn session(&self) -> Scene {
@@ -124,7 +145,7 @@ impl Play<'_> {
         self.end(&run).await;
         same(self.socks(Some(&who)).await?, Answer::NotAuthenticated)?;
         let (run, who) = self.begin(&self.apps.operator).await?;
-        refused(self.connect(Some(&who)).await?, 403, Reason::PermissionMissing)?;
+        self.asked_and_denied(&who).await?;
         self.end(&run).await;
         Ok(())
     }
@@ -133,7 +154,7 @@ impl Play<'_> {
         let (run, who) = self.begin(&self.apps.operator).await?;
         self.permit(&self.apps.operator, Permission::SingleAction).await?;
         page(self.connect(Some(&who)).await?)?;
-        refused(self.connect(Some(&who)).await?, 403, Reason::PermissionMissing)?;
+        self.asked_and_denied(&who).await?;
         self.end(&run).await;
         Ok(())
     }
@@ -141,7 +162,7 @@ impl Play<'_> {
     async fn other_target(&self) -> Scene {
         let (run, who) = self.begin(&self.apps.manufacturer).await?;
         permit(self.gate, &self.apps.manufacturer, "127.0.0.1:9", Permission::Session).await.map_err(text)?;
-        refused(self.connect(Some(&who)).await?, 403, Reason::TargetOutOfScope)?;
+        self.asked_and_denied(&who).await?;
         self.end(&run).await;
         Ok(())
     }
@@ -221,6 +242,34 @@ impl Play<'_> {
         }
     }
 
+    /// A connection waits, the user says no, and it is refused. Afterwards he is asked as if he had never said so.
+    async fn asked_and_denied(&self, who: &Who) -> Scene {
+        let (connected, answering) = tokio::join!(self.connect(Some(who)), self.answer(1, false));
+        answering?;
+        refused(connected?, 403, Reason::PromptDenied)
+    }
+
+    /// The user's answer to the one question for which so many connections wait.
+    async fn answer(&self, held: u32, allow: bool) -> Scene {
+        let prompt = self.question(held).await?;
+        let answer = Answering { allow, permission: None, duration: None, scope: Scope::Target };
+        answer::answer(self.gate, prompt, answer).await.map_err(text).map(drop)
+    }
+
+    async fn question(&self, held: u32) -> Result<PromptId, String> {
+        for _ in 0..200 {
+            let listed = self.gate.prompts.lock().list();
+            let open: Vec<_> = listed.iter().filter(|prompt| prompt.state == State::Open).collect();
+            if let [prompt] = open.as_slice()
+                && prompt.held == held
+            {
+                return Ok(prompt.id);
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        Err("the user is not asked".to_owned())
+    }
+
     /// All three doors open.
     async fn opens(&self, who: &Who) -> Scene {
         page(self.socks(Some(who)).await?)?;
@@ -236,6 +285,11 @@ impl Play<'_> {
 
     async fn end(&self, started: &Started) {
         running::end(self.gate, started.run, Reason::RunEnded).await;
+        let denials = self.gate.prompts.lock().denials(crate::clock::now());
+        for denial in denials {
+            // Gone already, if it was for the run.
+            let _ = answer::rearm(self.gate, denial.id).await;
+        }
     }
 
     async fn permit(&self, app: &AppId, permission: Permission) -> Result<mexe_model::GrantId, String> {

@@ -27,6 +27,17 @@ pub async fn close_gently(mut client: TcpStream) {
     let _ = tokio::time::timeout(Duration::from_millis(500), drain).await;
 }
 
+/// Completes when the app has gone away while it waits for an answer. One that has sent more than its request cannot be
+/// told from one that went; it counts as there.
+pub async fn has_left(client: &TcpStream) {
+    loop {
+        match client.peek(&mut [0]).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+}
+
 /// A socket of which others hold a share.
 #[derive(Clone, Debug)]
 pub struct SharedStream(Arc<TcpStream>);

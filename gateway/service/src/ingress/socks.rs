@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::client::close_gently;
+use super::client::{close_gently, has_left};
 use super::{endpoint, turn_away};
 use crate::clock;
 use crate::flow::{self, Flow};
@@ -64,9 +64,14 @@ async fn handshake(
         }
     };
     let opened = match (request.command, endpoint(&request.target)) {
-        (Command::Connect, Ok(endpoint)) => {
-            flow::open(gate, &run, endpoint, DOOR, place.map(Some)).await.map_err(|refused| refused.reason)
-        }
+        (Command::Connect, Ok(endpoint)) => tokio::select! {
+            biased;
+            opened = flow::open(gate, &run, endpoint, DOOR, place.map(Some)) => {
+                opened.map_err(|refused| refused.reason)
+            }
+            // The user need not answer for an app that waits no longer.
+            () = has_left(&client) => return None,
+        },
         (Command::Connect, Err(reason)) => Err(reason),
         _ => Err(Reason::CommandUnsupported),
     };

@@ -71,6 +71,34 @@ impl FlowResult {
     }
 }
 
+/// What became of a question, for the label `answer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PromptResult {
+    /// The user said yes.
+    Allow,
+    /// The user said no.
+    Deny,
+    /// Nobody answered in time.
+    Missed,
+    /// There was no room for it.
+    QueueFull,
+}
+
+impl PromptResult {
+    /// All results.
+    pub const ALL: [Self; 4] = [Self::Allow, Self::Deny, Self::Missed, Self::QueueFull];
+
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Missed => "missed",
+            Self::QueueFull => "queue-full",
+        }
+    }
+}
+
 /// The registry and every series in it.
 pub struct Metrics {
     registry: Registry,
@@ -97,6 +125,9 @@ pub struct Metrics {
     /// Records that wait for the journal's writer.
     pub journal_backlog: IntGauge,
     connections_refused: IntCounterVec,
+    prompts_open: IntGauge,
+    prompts: IntCounterVec,
+    prompt_seconds: Histogram,
 }
 
 /// The series of one flow, looked up once when it opens.
@@ -205,6 +236,14 @@ impl Metrics {
                 "Connections refused before any decision on a target",
                 &["ingress", "reason"],
             )?,
+            prompts_open: register(
+                &registry,
+                IntGauge::with_opts(
+                    Opts::new("prompts_open", "Questions that wait for the user").namespace("mexegate"),
+                )?,
+            )?,
+            prompts: counters("prompts_total", "Questions to the user, by what became of them", &["answer"])?,
+            prompt_seconds: time("prompt_seconds", "Time from a question to its answer", &PATIENCE)?,
             process: ProcessMetrics::new(&registry)?,
             registry,
         };
@@ -246,6 +285,9 @@ impl Metrics {
                 self.verifications.with_label_values(&[format.as_str(), result]);
             }
         }
+        for result in PromptResult::ALL {
+            self.prompts.with_label_values(&[result.as_str()]);
+        }
         for ingress in Ingress::ALL {
             self.flow_setup_seconds.with_label_values(&[ingress.as_str()]);
         }
@@ -261,6 +303,14 @@ impl Metrics {
     /// Counts a connection that was turned away before it named a target it may ask for.
     pub fn refused(&self, ingress: Ingress, reason: Reason) {
         self.connections_refused.with_label_values(&[ingress.as_str(), reason.code()]).inc();
+    }
+
+    /// Counts a question that is answered, after so long, or not answered.
+    pub fn prompt_ended(&self, result: PromptResult, after: Option<Duration>) {
+        self.prompts.with_label_values(&[result.as_str()]).inc();
+        if let Some(after) = after {
+            self.prompt_seconds.observe(after.as_secs_f64());
+        }
     }
 
     /// The series of a flow that opens now; counts it as open.
@@ -319,6 +369,7 @@ impl Metrics {
                 self.roots.with_label_values(&[domain.as_str(), state.as_str()]).set(as_gauge(count));
             }
         }
+        self.prompts_open.set(as_gauge(stock.prompts_open));
         self.journal_backlog.set(as_gauge(stock.journal_backlog));
         let written = stock.journal_records.saturating_sub(self.journal_records.get());
         self.journal_records.inc_by(written);
@@ -347,6 +398,8 @@ pub struct Stock {
     pub grants: Vec<Permission>,
     /// Domain and state of each root.
     pub roots: Vec<(SecurityDomain, State)>,
+    /// Questions that wait.
+    pub prompts_open: usize,
     /// Records that wait.
     pub journal_backlog: usize,
     /// Records that this process wrote.
@@ -355,6 +408,7 @@ pub struct Stock {
 
 const MICROS: [f64; 9] = [2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3, 1e-2];
 const MILLIS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.25, 1.0, 10.0];
+const PATIENCE: [f64; 8] = [0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0];
 const SECONDS: [f64; 9] = [1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 fn register<C: Collector + Clone + 'static>(

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use self::table::{Config, Found, Gate, Roots, State};
 use super::fault::{Fault, Stop};
 use super::{Exit, Global, check_config, on_a_runtime, output, printable};
+use crate::card;
 use crate::client::{ApiPath, Client};
 use crate::clock;
 use crate::config;
@@ -105,6 +106,7 @@ fn of_status(status: &Value, uid: u32) -> Gate {
         listen: listen.filter_map(|(name, at)| Some((name.clone(), at.as_str()?.to_owned()))).collect(),
         most_connections: number("connections", "most"),
         journal_backlog: number("journal", "backlog"),
+        clock: text("clock").unwrap_or_default(),
     }
 }
 
@@ -138,7 +140,21 @@ fn of_config(config: &config::Config, file: Option<String>) -> Config {
             runtime("runtime.native", config.runtime.command("native")),
         ],
         bearers: config.bearers.len(),
+        prompt_wait: config.policy.prompt_wait.as_secs(),
+        lists: config.trust.crls.is_some(),
+        card: card_source(config),
     }
+}
+
+/// Where the card's roots come from, and whether that is for labs only.
+fn card_source(config: &config::Config) -> Option<(String, bool)> {
+    if let Some((_, device)) = card::modem(config) {
+        return Some((format!("the modem {device}"), false));
+    }
+    config.trust.usim.as_ref().map(|source| match source {
+        config::CardSource::Directory(dir) => (format!("the folder {}", dir.display()), true),
+        config::CardSource::Reader(_) => ("a card reader".to_owned(), true),
+    })
 }
 
 /// Whether a runtime's program can be executed. The package itself always can.

@@ -52,6 +52,8 @@ pub(super) struct Gate {
     pub(super) listen: Vec<(String, String)>,
     pub(super) most_connections: Option<u64>,
     pub(super) journal_backlog: Option<u64>,
+    /// `ok`, or what is wrong with the clock.
+    pub(super) clock: String,
 }
 
 /// What of the configuration matters here.
@@ -66,6 +68,12 @@ pub(super) struct Config {
     /// A runtime's kind, its program, and whether that program was found.
     pub(super) runtimes: Vec<(&'static str, String, bool)>,
     pub(super) bearers: usize,
+    /// How long a question waits, seconds; zero asks nobody.
+    pub(super) prompt_wait: u64,
+    /// Whether a folder of revocation lists is named.
+    pub(super) lists: bool,
+    /// Where the card's roots come from, and whether that place is for labs only.
+    pub(super) card: Option<(String, bool)>,
 }
 
 /// The roots.
@@ -83,19 +91,10 @@ pub(super) fn rows(found: &Found) -> Vec<Row> {
     let mut rows = vec![gate(found), configuration(found), confinement(), users(found), token_runs(found)];
     rows.extend(runtimes(found));
     rows.extend([listeners(found), roots(found), journal(found), open_files(found)]);
-    rows.extend([
-        bearers(found),
-        not_yet("prompts", "nobody is asked: what is not yet permitted is refused at once"),
-    ]);
-    rows.push(not_yet(
-        "revocation",
-        "certificate revocation lists are not read: disable a root by removing its file",
-    ));
-    rows.push(not_yet("card", "root keys of a (U)SIM card are not read"));
-    rows.push(not_yet(
-        "clock",
-        "a clock that was set back is not noticed: expired certificates would count again",
-    ));
+    rows.extend([bearers(found), clock(found)]);
+    rows.extend(
+        found.config.as_ref().iter().flat_map(|config| [prompts(config), revocation(config), card(config)]),
+    );
     rows.push(not_yet("datagrams", "only TCP passes the gate: UDP ASSOCIATE and MASQUE are not offered"));
     rows
 }
@@ -264,6 +263,53 @@ fn open_files(found: &Found) -> Row {
     }
 }
 
+fn clock(found: &Found) -> Row {
+    match &found.gate {
+        Ok(Gate { clock, .. }) if clock == "ok" => {
+            row("clock", State::Ok, "not before any time that has certainly passed")
+        }
+        Ok(gate) => row("clock", State::Red, gate.clock.clone()),
+        Err(_) => row("clock", State::Missing, "not judged while no gate runs"),
+    }
+}
+
+fn prompts(config: &Config) -> Row {
+    match config.prompt_wait {
+        0 => row("prompts", State::Missing, "nobody is asked: what is not yet permitted is refused at once"),
+        wait => row(
+            "prompts",
+            State::Ok,
+            format!("a request waits {wait} s for your answer: the console, or `mexegate prompts --watch`"),
+        ),
+    }
+}
+
+fn revocation(config: &Config) -> Row {
+    if config.lists {
+        row("revocation", State::Ok, "lists are read from trust.crls; `mexegate roots crl list` shows them")
+    } else {
+        row(
+            "revocation",
+            State::Missing,
+            "no folder of revocation lists: only lists added by `mexegate roots crl add` are asked; set trust.crls",
+        )
+    }
+}
+
+fn card(config: &Config) -> Row {
+    match &config.card {
+        Some((place, false)) => row("card", State::Ok, format!("its roots come from {place}")),
+        Some((place, true)) => row(
+            "card",
+            State::Missing,
+            format!(
+                "its roots come from {place}, which is for labs: it need not be the card that carries the bearer"
+            ),
+        ),
+        None => row("card", State::Missing, "no (U)SIM card is read: no bearer with a modem is configured"),
+    }
+}
+
 fn bearers(found: &Found) -> Row {
     let bearers = found.config.as_ref().map_or(0, |config| config.bearers);
     let configured =
@@ -287,6 +333,7 @@ mod tests {
                 about: "runs".into(),
                 token_runs: "refuse".into(),
                 listen: listen(),
+                clock: "ok".into(),
                 ..Gate::default()
             }),
             own_uid: 1000,
@@ -294,6 +341,9 @@ mod tests {
                 token_runs: "allow".into(),
                 listen: listen(),
                 runtimes: vec![("runtime.jar", "java".into(), true)],
+                prompt_wait: 30,
+                lists: true,
+                card: Some(("the modem /dev/ttyUSB2".into(), false)),
                 ..Config::default()
             }),
             roots: Ok(Roots { usable: SecurityDomain::ALL.to_vec(), problems: Vec::new() }),
@@ -308,8 +358,11 @@ mod tests {
     #[test]
     fn what_is_not_enforced_is_said_even_when_all_is_well() {
         let rows = rows(&healthy());
-        for check in ["confinement", "prompts", "revocation", "card", "clock", "datagrams", "bearers"] {
+        for check in ["confinement", "datagrams", "bearers"] {
             assert_eq!(rows.iter().find(|row| row.check == check).unwrap().state, State::Missing, "{check}");
+        }
+        for check in ["prompts", "revocation", "card", "clock"] {
+            assert_eq!(rows.iter().find(|row| row.check == check).unwrap().state, State::Ok, "{check}");
         }
         assert!(rows.iter().all(|row| row.state != State::Red), "{rows:?}");
         assert!(rows.iter().any(|row| row.says.contains("advisory for programs that are not confined")));
@@ -341,6 +394,21 @@ mod tests {
             found.gate.as_mut().unwrap().listen[0].1 = address.into();
             assert_eq!(state(&found, "listeners"), expected, "{address}");
         }
+    }
+
+    #[test]
+    fn what_is_switched_off_or_for_labs_only_is_missing_and_a_clock_set_back_is_red() {
+        let mut found = healthy();
+        let config = found.config.as_mut().unwrap();
+        (config.prompt_wait, config.lists) = (0, false);
+        for card in [None, Some(("the folder /card".to_owned(), true))] {
+            found.config.as_mut().unwrap().card = card;
+            for check in ["prompts", "revocation", "card"] {
+                assert_eq!(state(&found, check), State::Missing, "{check}");
+            }
+        }
+        found.gate.as_mut().unwrap().clock = "clock-suspect: set it".into();
+        assert_eq!(state(&found, "clock"), State::Red);
     }
 
     #[test]

@@ -1,0 +1,86 @@
+//! What happens in the gate, told to whoever watches: the console's pages, `mexegate prompts --watch`, the desktop. Watchers
+//! that are too slow miss events and are told so; nothing waits for them.
+
+use mexe_model::{Instant, PromptId};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+/// Something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Grants, runs, apps, roots or settings changed.
+    Change,
+    /// A question changed.
+    Prompt(PromptId, Turn),
+}
+
+/// What happened to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is answered, or was settled otherwise.
+    Closed,
+    /// Nobody answered in time.
+    Missed,
+    /// It waits for an answer.
+    Open,
+}
+
+impl Turn {
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Missed => "missed",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl Event {
+    /// The kind of event, as the event stream names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Change => "change",
+            Self::Prompt(..) => "prompt",
+        }
+    }
+
+    /// The rest of it.
+    pub fn data(self) -> Value {
+        match self {
+            Self::Change => json!({}),
+            Self::Prompt(id, turn) => json!({ "op": turn.as_str(), "id": id }),
+        }
+    }
+}
+
+/// Where events are told.
+#[derive(Debug)]
+pub struct Events(broadcast::Sender<Event>);
+
+/// So many events a watcher may lag behind.
+const BEHIND: usize = 256;
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(BEHIND))
+    }
+}
+
+impl Events {
+    /// Tells it to whoever watches.
+    pub fn tell(&self, event: Event) {
+        // Nobody may be watching.
+        let _ = self.0.send(event);
+    }
+
+    /// Watches from now on.
+    pub fn watch(&self) -> broadcast::Receiver<Event> {
+        self.0.subscribe()
+    }
+}
+
+/// For waits in the gate's own time.
+pub fn sleep_until(at: Instant) -> tokio::time::Sleep {
+    tokio::time::sleep_until(mexe_relay::clock::deadline(at))
+}
