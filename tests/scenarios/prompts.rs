@@ -329,3 +329,65 @@ fn an_answer_counts_once_within_the_cell_and_from_the_user_only() {
     }
     assert_eq!(scene.control.list("/v1/grants").len(), 1);
 }
+
+#[test]
+fn a_runtime_asks_for_what_it_does_itself_and_a_single_yes_is_for_once() {
+    let mut scene = Scene::start(usual());
+    let (_, run, who) = scene.app();
+    let ask = |action: &str| {
+        let (rig, body) = (Arc::clone(&scene.rig), json!({ "run": run, "action": action, "ask": true }));
+        thread::spawn(move || Control::of(&rig).done("POST", "/v1/decisions", Some(&body)).json)
+    };
+    let asked = ask("user-data.read");
+    let question = wait::until("the question", || scene.control.list("/v1/prompts").pop());
+    assert_eq!((&question["action"], &question["target"]), (&json!("user-data.read"), &json!("")));
+    assert_eq!(
+        (&question["permissions"], &question["scopes"]),
+        (&json!(["single", "session"]), &json!(["target"]))
+    );
+    let answer = json!({ "answer": "allow", "permission": "single" });
+    assert_eq!(
+        scene
+            .control
+            .ask(
+                "POST",
+                &format!("/v1/prompts/{}/answer", question["id"].as_str().unwrap()),
+                Some(&json!({ "answer": "allow", "scope": "any" }))
+            )
+            .unwrap()
+            .status,
+        400
+    );
+    let path = format!("/v1/prompts/{}/answer", question["id"].as_str().unwrap());
+    scene.control.done("POST", &path, Some(&answer));
+    let decided = asked.join().unwrap();
+    assert_eq!(
+        (&decided["decision"], &decided["permission"]),
+        (&json!("allow"), &json!("single")),
+        "{decided}"
+    );
+
+    // It was for once; and a blanket permission is more than the table has.
+    let asked = ask("user-data.read");
+    let question = wait::until("the question", || scene.control.list("/v1/prompts").pop());
+    let path = format!("/v1/prompts/{}/answer", question["id"].as_str().unwrap());
+    let wide = json!({ "answer": "allow", "permission": "blanket" });
+    let refused = scene.control.ask("POST", &path, Some(&wide)).unwrap();
+    assert_eq!((refused.status, &refused.json["reason"]), (403, &json!("permission-above-maximum")));
+    scene.control.done("POST", &path, Some(&json!({ "answer": "deny" })));
+    let decided = asked.join().unwrap();
+    assert_eq!((&decided["decision"], &decided["reason"]), (&json!("deny"), &json!("prompt-denied")));
+
+    // What the table denies is not asked, and an app asks only for what its signed manifest asks for (S25).
+    let never = ask("smart-card.apdu").join().unwrap();
+    assert_eq!((&never["decision"], &never["reason"]), (&json!("deny"), &json!("forbidden-to-domain")));
+    let body = json!({ "action": "user-data.read", "ask": true }).to_string();
+    let token = format!("Authorization: Bearer {}", who.token);
+    let url = format!("http://{}/v1/decisions", scene.rig.ports().console);
+    let reply = scene.rig.curl(["-X", "POST", "-H", &token, "-d", &body, &url]);
+    assert_eq!((reply.status, reply.reason().as_deref()), (403, Some("permission-missing")));
+    assert!(scene.control.list("/v1/prompts").is_empty());
+    let records = scene.rig.journal(["--action", "user-data.read"]);
+    let outcomes: Vec<_> = records.iter().filter_map(|record| record["decision"].as_str()).collect();
+    assert_eq!(outcomes, ["ask", "allow", "ask", "deny"]);
+}

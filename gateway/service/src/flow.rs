@@ -2,7 +2,7 @@
 //! decision on each address, a traffic class, a lease, a journal record, the connection, one more look at the policy,
 //! and then bytes. Whatever says no on the way is written down and ends it.
 
-mod asking;
+mod no;
 mod quality;
 
 use std::net::SocketAddr;
@@ -12,18 +12,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use mexe_journal::{Change, Outcome, Record};
 use mexe_model::{Action, BitRate, Endpoint, FlowId, GrantId, Host, Instant, Reason};
+use mexe_policy::prompts::Subject;
 use mexe_policy::{ActionId, Decision, Facts, Target, Ticket};
 use mexe_qos::{Marking, Meter, Profile};
 use mexe_relay::{Early, End, Lease, LeaseKeys, Limits, Options, Outcome as Moved, Side, relay};
 use tokio::net::TcpStream;
 
-use self::asking::{Held, No, ask_the_user};
+use self::no::No;
 use self::quality::{Quality, quality};
 use crate::clock;
 use crate::flows::Entry;
 use crate::gate::Gate;
 use crate::observe::metrics::{FlowResult, Ingress};
 use crate::permits::Place;
+use crate::prompts::{Held, Wishing};
 use crate::refused::Refused;
 use crate::runs::Run;
 use crate::upstream;
@@ -100,18 +102,20 @@ async fn settle(
         return Err(Reason::GateStopping);
     }
     let place = place?;
-    let mut waiting = None;
+    let mut held = Held::default();
     loop {
         // Before deciding: what changes from here on is not overlooked.
         let changed = gate.prompts.changed.notified();
         let (ticket, addresses) = match permitted(gate, asked).await {
             Ok(permitted) => permitted,
             Err(No::Refused(reason)) => {
-                Held::settled(&mut waiting);
+                held.settled();
                 return Err(reason);
             }
             Err(No::Unanswered(rule)) => {
-                ask_the_user(gate, asked, &rule, &mut waiting, changed).await?;
+                let subject = Subject::Endpoint(asked.endpoint.clone());
+                let wishing = Wishing { run: &asked.run, flow: asked.flow, subject };
+                held.wait(gate, wishing, &rule, changed).await?;
                 continue;
             }
         };
@@ -128,7 +132,7 @@ async fn settle(
             quality = self::quality::quality(gate, asked);
             lease = register(gate, asked, &ticket, &quality);
         }
-        let held = Held::settled(&mut waiting);
+        let held = held.settled();
         return Ok(Agreed { place, ticket, addresses, quality, lease, held });
     }
 }

@@ -2,6 +2,7 @@
 //! question is, and which may be asked, is mexe-policy's; here are the lock, the waiting, the journal and the answers.
 
 pub mod answer;
+mod held;
 mod kept;
 pub mod shown;
 
@@ -20,6 +21,7 @@ use crate::gate::Gate;
 use crate::observe::metrics::PromptResult;
 use crate::runs::Run;
 
+pub use held::{Held, Wishing};
 pub use kept::{NAME as KEPT, restore};
 
 /// Every question, behind its lock.

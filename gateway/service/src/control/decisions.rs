@@ -1,11 +1,14 @@
-//! `/v1/decisions`: what would be decided, and why. Nothing is used up by asking. An app may ask for its own run only.
+//! `/v1/decisions`: what would be decided, and why; nothing is used up by that. With `ask` it is decided: the user is asked
+//! if need be, and for what the device's runtime carries out itself the answer is final. An app may ask for its own run
+//! only, and the user only for what its signed manifest asks for (S25).
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use mexe_model::{Host, Reason, RunId, Trust};
-use mexe_policy::{Explanation, Facts, RunFacts, Target, explain, parse_host};
+use mexe_model::{Endpoint, Host, Reason, RunId, Trust};
+use mexe_policy::prompts::Subject;
+use mexe_policy::{ActionId, Explanation, Facts, RunFacts, Target, explain, parse_host};
 use mexe_wire::RawHost;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,6 +17,7 @@ use super::extract::Whole;
 use super::problem::Problem;
 use super::role::Caller;
 use super::{apps, read_json};
+use crate::actions::{self, Wished};
 use crate::clock;
 use crate::gate::Gate;
 use crate::runs::Run;
@@ -28,9 +32,9 @@ struct Question {
     app: Option<String>,
     action: String,
     target: Option<String>,
-    /// Whether the user may be asked; nobody can be asked yet, so it changes nothing.
-    #[serde(default, rename = "ask")]
-    _ask: bool,
+    /// Whether to decide, and to ask the user if need be.
+    #[serde(default)]
+    ask: bool,
     /// The answer as `mexegate explain` shows it, traffic class included.
     #[serde(default)]
     explain: bool,
@@ -72,10 +76,56 @@ pub(super) async fn decide(
         action,
         target,
     };
+    if question.ask {
+        let Some(run) = &run else {
+            return Err(Problem::malformed("the user is asked for a run: say which"));
+        };
+        let may_ask = !matches!(caller, Caller::App(_)) || app.requested.contains(&question.action);
+        drop(policy);
+        return for_good(&gate, run, &question, target, asked.as_ref(), action, may_ask).await;
+    }
     let explanation = explain(&policy, clock::now(), &facts);
     let quality =
         asked.as_ref().map(|(host, port)| quality(&gate, &facts, app.qos_profile.as_deref(), host, *port));
     Ok(Json(answer(&explanation, &question, asked.as_ref(), quality)))
+}
+
+/// Decides, and asks the user if need be.
+async fn for_good(
+    gate: &Arc<Gate>,
+    run: &Arc<Run>,
+    question: &Question,
+    target: Target<'_>,
+    asked: Option<&(Host, u16)>,
+    action: ActionId,
+    may_ask: bool,
+) -> Result<Json<Value>, Problem> {
+    if !may_ask {
+        let detail = format!("the app's signed manifest does not ask for {}", question.action);
+        return Err(Problem::new(Reason::PermissionMissing, detail));
+    }
+    let subject = asked.map_or(Subject::Nothing, |(host, port)| {
+        Subject::Endpoint(Endpoint { host: host.clone(), port: *port })
+    });
+    // The gate opens connections itself, and decides again when it does.
+    let final_word = ![gate.actions.connect, gate.actions.qos].contains(&action);
+    let decided = actions::decide(gate, &Wished { run, action, target, subject, final_word }).await;
+    match decided {
+        Ok(ticket) => Ok(Json(json!({
+            "decision": "allow",
+            "reason": null,
+            "permission": ticket.permission,
+            "explain": { "grant": ticket.grant },
+        }))),
+        Err(refused) if refused.reason == Reason::JournalUnavailable => Err(refused.into()),
+        Err(refused) => Ok(Json(json!({
+            "decision": "deny",
+            "reason": refused.reason,
+            "says": refused.reason.says(),
+            "help": refused.reason.help(),
+            "explain": {},
+        }))),
+    }
 }
 
 /// The run that the question is about. An app has no other than its own.

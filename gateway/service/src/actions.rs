@@ -1,0 +1,109 @@
+//! Actions that the device's runtime carries out itself: its phone book, its card, its display. The runtime asks here
+//! before it does one, and what it is told is final: a single permission is used up by it, and it is written down.
+
+use std::sync::Arc;
+
+use mexe_journal::{Change, Outcome, Record};
+use mexe_model::Reason;
+use mexe_policy::prompts::Subject;
+use mexe_policy::{ActionId, Decision, Facts, Target, Ticket};
+
+use crate::clock;
+use crate::gate::Gate;
+use crate::grants;
+use crate::prompts::{Held, Wishing};
+use crate::refused::Refused;
+use crate::runs::Run;
+
+/// What a run wishes to do.
+pub struct Wished<'a> {
+    /// Which run.
+    pub run: &'a Arc<Run>,
+    /// What.
+    pub action: ActionId,
+    /// To what.
+    pub target: Target<'a>,
+    /// The same, for the question.
+    pub subject: Subject,
+    /// Whether saying yes is doing it: not for what the gate carries out itself, which is decided there once more.
+    pub final_word: bool,
+}
+
+/// Decides, asking the user if need be.
+///
+/// # Errors
+/// Every reason of the policy and of the questions, and [`Reason::JournalUnavailable`].
+pub async fn decide(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Refused> {
+    let decided = settle(gate, wished).await;
+    let policy = gate.policy();
+    let row = policy.table().row(wished.action);
+    let cell = policy.table().cell(wished.action, wished.run.trust);
+    let target = wished.subject.to_string();
+    let record = Record {
+        domain: Some(wished.run.trust),
+        action: row.map(|row| row.action.to_string().into()),
+        rule: row.map(|row| format!("{} {cell} ({})", row.action, cell.provenance).into()),
+        decision: Some(if decided.is_ok() { Outcome::Allow } else { Outcome::Deny }),
+        reason: decided.as_ref().err().copied(),
+        grant: decided.as_ref().ok().map(|ticket| ticket.grant),
+        binding: Some(wished.run.binding.as_str().into()),
+        app: Some(wished.run.app.clone()),
+        run: Some(wished.run.id),
+        target: (!target.is_empty()).then_some(target),
+        ..Record::decision(clock::wall())
+    };
+    let group = row.map_or("unknown", |row| row.action.group()).to_owned();
+    drop(policy);
+    gate.metrics.decided(wished.run.trust, &group, decided.is_ok(), decided.as_ref().err().copied());
+    let written = match &decided {
+        // The use of a single-action grant is on disk before anything happens (S26).
+        Ok(ticket) if ticket.single && wished.final_word => {
+            gate.journal.change(Change::SpendGrant(ticket.grant), record).await
+        }
+        _ => gate.journal.record(record).await,
+    };
+    match (decided, written) {
+        (Ok(ticket), Ok(_)) => Ok(ticket),
+        (Ok(_), Err(error)) => Err(grants::unavailable(error)),
+        (Err(reason), _) => Err(reason.into()),
+    }
+}
+
+async fn settle(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Reason> {
+    let run = wished.run;
+    let flow = gate.next_flow();
+    let mut held = Held::default();
+    loop {
+        // Before deciding: what changes from here on is not overlooked.
+        let changed = gate.prompts.changed.notified();
+        let facts = Facts {
+            app: &run.app,
+            trust: run.trust,
+            groups: run.groups,
+            legacy: run.legacy,
+            suspended: false,
+            run: Some(run.facts()),
+            action: wished.action,
+            target: wished.target,
+        };
+        let decision = gate.policy().decide(clock::now(), &facts);
+        match decision {
+            Decision::Allow(ticket) => {
+                // One performance, one winner: who comes second decides again, without this grant.
+                if ticket.single && wished.final_word && !gate.policy().spend(ticket.grant) {
+                    continue;
+                }
+                held.settled();
+                return Ok(ticket);
+            }
+            Decision::Ask(rule) => {
+                let wishing = Wishing { run, flow, subject: wished.subject.clone() };
+                held.wait(gate, wishing, &rule, changed).await?;
+            }
+            Decision::Refuse(reason, _) => {
+                held.settled();
+                return Err(reason);
+            }
+        }
+    }
+}
