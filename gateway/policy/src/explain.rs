@@ -8,6 +8,7 @@ use mexe_model::{Action, ActionGroup, GrantId, Groups, Instant, Permission, Reas
 use serde::Serialize;
 
 use crate::address::{AddressClass, classify, shortest_naming_prefix};
+use crate::categorisation::Placing;
 use crate::decision::{AddressMask, Decision, Facts, RunBinding, Target};
 use crate::grant::{Binding, Grant, Standing};
 use crate::policy::{Policy, TokenRuns};
@@ -44,6 +45,9 @@ pub struct RuleExplanation {
     pub default: Option<Permission>,
     /// Where the cell comes from.
     pub provenance: Provenance,
+    /// How an action that the configuration added came to its group; none for those of the table itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placing: Option<Placing>,
     /// The only action groups that the app's certificates leave to it; none when they restrict nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<&'static str>>,
@@ -122,6 +126,7 @@ pub fn explain(policy: &Policy, now: Instant, facts: &Facts<'_>) -> Explanation 
         maximum: offer.map(|(maximum, _)| maximum),
         default: offer.map(|(_, default)| default),
         provenance: cell.provenance.clone(),
+        placing: row.and_then(|row| row.placing.as_deref().cloned()),
         groups: restricted.then(|| facts.groups.iter().map(ActionGroup::as_str).collect()),
         legacy: facts.legacy,
         chargeable: row.is_some_and(|row| row.chargeable),

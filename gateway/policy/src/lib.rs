@@ -3,6 +3,7 @@
 //!
 //! - [`name`] and [`address`]: what an app typed, and what an address is.
 //! - [`table`]: the security table, data with invariants that loading enforces.
+//! - [`categorisation`]: where an action belongs that the table does not have.
 //! - [`target`] and [`grant`]: what the user permitted.
 //! - [`policy`]: table, settings, surroundings and grants as one value that is replaced as a whole at each change.
 //! - [`prompts`]: which questions wait for the user, and what is not asked again.
@@ -52,6 +53,7 @@
 //! ```
 
 pub mod address;
+pub mod categorisation;
 pub mod decision;
 pub mod explain;
 pub mod grant;
@@ -65,6 +67,7 @@ pub mod table;
 pub mod target;
 
 pub use address::{AddressClass, classify};
+pub use categorisation::Categorisation;
 pub use decision::{AddressMask, Decision, Facts, Rule, RunBinding, RunFacts, Target, Ticket};
 pub use explain::{Explanation, explain};
 pub use grant::{Binding, Grant, GrantSpec, Standing};

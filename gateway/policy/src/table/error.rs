@@ -1,4 +1,4 @@
-//! What can be wrong with a security table. Each broken invariant is its own problem and names the cell; the place is
+//! What can be wrong with a security table, the rules that place actions, and the actions that are added. Each broken invariant is its own problem and names the cell; the place is
 //! given where the file has one. Shown by `check-config` and at start, which then refuses to go on.
 
 use mexe_model::{Permission, Trust};
@@ -59,9 +59,44 @@ pub enum TableProblem {
     /// Two groups have the same name or number.
     #[error("the group `{0}` is in the table twice, by its name or number; keep one")]
     DuplicateGroup(String),
+    /// Two rules have the same name.
+    #[error("the rule `{0}` is there twice; keep one")]
+    DuplicateRule(String),
+    /// A PIN, authentication or APDU action is placed somewhere.
+    #[error(
+        "`{action}`: the rule `{rule}` fits it, and what that fits can be placed nowhere; remove `place`"
+    )]
+    NeverPlaceable {
+        /// The action.
+        action: String,
+        /// The rule.
+        rule: String,
+    },
     /// The table has no row: everything would be unknown.
     #[error("the table has no action; write [[action]] rows")]
     NoActions,
+    /// A pattern of a rule could fit no action.
+    #[error("the rule `{rule}`: no action's name or use is like `{pattern}`; write lower-case words")]
+    PatternMalformed {
+        /// The rule.
+        rule: String,
+        /// The pattern.
+        pattern: String,
+    },
+    /// The administrator's place gives more than the rules leave.
+    #[error(
+        "`{action}`, column {column}: the group `{group}` gives more than the rules leave, which is `{most}`"
+    )]
+    PlacedTooWide {
+        /// The action.
+        action: String,
+        /// The group.
+        group: String,
+        /// The column.
+        column: Trust,
+        /// What the rules leave.
+        most: &'static str,
+    },
     /// A cell does not say where it comes from.
     #[error(
         "`{action}`, column {column}: `{provenance}` is no provenance; write `seed:CLAUSE`, `read:CLAUSE`, `recalled` or \
@@ -75,6 +110,12 @@ pub enum TableProblem {
         /// What stands there.
         provenance: String,
     },
+    /// A rule that fits nothing by itself.
+    #[error("the rule `{0}` fits nothing; give it words, prefixes, uses or `chargeable = true`")]
+    RuleEmpty(String),
+    /// A rule's name is no name.
+    #[error("`{0}` is no name of a rule; write lower-case words joined by hyphens")]
+    RuleMalformed(String),
     /// Not TOML, or keys that a table does not have.
     #[error("{0}")]
     Toml(String),
@@ -84,6 +125,24 @@ pub enum TableProblem {
     /// A row's group is not in the list of groups.
     #[error("`{0}` is in no group of the table; add a [[group]]")]
     UnknownGroup(String),
+    /// An action is placed in a group that the table does not have.
+    #[error("`{action}`: the table has no group `{group}`; place it in one that it has")]
+    UnknownPlace {
+        /// The action.
+        action: String,
+        /// The group.
+        group: String,
+    },
+    /// An action declares a use that no rule asks for.
+    #[error("`{action}`: no rule knows the use `{used}`; write one of {known}")]
+    UnknownUse {
+        /// The action.
+        action: String,
+        /// What stands there.
+        used: String,
+        /// The uses that the rules ask for.
+        known: String,
+    },
     /// Untrusted apps get calls and tones one at a time.
     #[error(
         "`{action}`, column untrusted: calls and tones are permitted singly only; write `single(single)`"

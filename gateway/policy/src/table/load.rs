@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mexe_model::{Action, Permission, SecurityDomain, Trust};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::{ActionId, Cell, Group, Provenance, Row, SecurityTable, TableError, TableProblem, TargetKind};
@@ -60,19 +61,26 @@ struct RawCell {
 }
 
 /// A problem and the bytes of the file that have it.
-type Mistake = (Range<usize>, TableProblem);
+pub(crate) type Mistake = (Range<usize>, TableProblem);
 
-pub(super) fn load(text: &str) -> Result<SecurityTable, TableError> {
-    let raw = toml::from_str::<RawTable>(text).map_err(|error| {
+/// Reads the form of a file.
+pub(crate) fn read_toml<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
+    toml::from_str(text).map_err(|error| {
         let message = error.message().replace('\n', ", ");
         (error.span().unwrap_or(0..0), TableProblem::Toml(message))
-    });
-    raw.and_then(check).map_err(|(span, problem)| {
-        let before = text.get(..span.start).unwrap_or_default();
-        let line = before.split('\n').count();
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        TableError { line, column, problem }
     })
+}
+
+/// The mistake with its place in the file.
+pub(crate) fn located(text: &str, (span, problem): Mistake) -> TableError {
+    let before = text.get(..span.start).unwrap_or_default();
+    let line = before.split('\n').count();
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    TableError { line, column, problem }
+}
+
+pub(super) fn load(text: &str) -> Result<SecurityTable, TableError> {
+    read_toml::<RawTable>(text).and_then(check).map_err(|mistake| located(text, mistake))
 }
 
 fn check(raw: RawTable) -> Result<SecurityTable, Mistake> {
@@ -124,7 +132,8 @@ fn check_row(id: ActionId, row: RawRow, groups: &[Group]) -> Result<Row, Mistake
     ];
     let (target, chargeable) = (row.target, row.chargeable);
     let group = action.group().parse().ok();
-    Ok(Row { id, action, group, covers: row.covers.into(), target, chargeable, cells })
+    let (covers, placing) = (row.covers.into(), None);
+    Ok(Row { id, action, group, covers, target, chargeable, placing, cells })
 }
 
 fn check_cell(action: &Action, column: Trust, raw: RawCell) -> Result<Cell, Mistake> {
@@ -139,7 +148,7 @@ fn check_cell(action: &Action, column: Trust, raw: RawCell) -> Result<Cell, Mist
         }
     };
     if let Some(maximum) = maximum {
-        keep_invariants(action, column, maximum).map_err(|problem| (span, problem))?;
+        keep_invariants(action, action.group(), column, maximum).map_err(|problem| (span, problem))?;
     }
     let provenance = read_provenance(raw.provenance.get_ref()).ok_or_else(|| {
         let provenance = raw.provenance.get_ref().clone();
@@ -169,8 +178,14 @@ fn read_cell(action: &Action, column: Trust, text: &str) -> Result<(Permission, 
     Ok((maximum, default))
 }
 
-/// What no table may say, whoever wrote it.
-fn keep_invariants(action: &Action, column: Trust, maximum: Permission) -> Result<(), TableProblem> {
+/// What no table may say, whoever wrote it. The group is the one that an added action was placed in; its name's own counts
+/// all the same.
+pub(super) fn keep_invariants(
+    action: &Action,
+    group: &str,
+    column: Trust,
+    maximum: Permission,
+) -> Result<(), TableProblem> {
     if column == Trust::Untrusted {
         let most = UNTRUSTED.iter().find(|(name, _)| *name == action.as_str());
         let &(_, most) = most.ok_or_else(|| TableProblem::UntrustedAction { action: action.to_string() })?;
@@ -178,7 +193,8 @@ fn keep_invariants(action: &Action, column: Trust, maximum: Permission) -> Resul
             return Err(TableProblem::UntrustedAboveSingle { action: action.to_string() });
         }
     }
-    if action.group() == CORE_SOFTWARE && column != Trust::Domain(SecurityDomain::Manufacturer) {
+    let is_core = group == CORE_SOFTWARE || action.group() == CORE_SOFTWARE;
+    if is_core && column != Trust::Domain(SecurityDomain::Manufacturer) {
         return Err(TableProblem::CoreSoftware { action: action.to_string(), column });
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! cell comes from. Data, not code: the shipped file can be replaced; the invariants that no table may break are enforced
 //! by the module `load`. Read by [`crate::grant`] at creation and by [`crate::decision`] at every decision.
 
+mod added;
 mod error;
 mod load;
 
@@ -11,7 +12,10 @@ use std::sync::Arc;
 
 use mexe_model::{Action, ActionGroup, Groups, Permission, SecurityDomain, Trust};
 
+use crate::categorisation::Placing;
+
 pub use error::{TableError, TableProblem};
+pub(crate) use load::{Mistake, located, read_toml};
 
 /// The shipped table, as text.
 pub const SHIPPED: &str = include_str!("../../security-table.toml");
@@ -58,6 +62,8 @@ pub struct Row {
     pub target: TargetKind,
     /// Whether performing it may cost the user money.
     pub chargeable: bool,
+    /// How it came to its group, when the configuration added it; `None` for a row that the table's author wrote.
+    pub placing: Option<Arc<Placing>>,
     cells: [Cell; 4],
 }
 
@@ -104,15 +110,20 @@ impl fmt::Display for Cell {
     }
 }
 
-/// Where a cell comes from. Written `seed:8.2.1`, `recalled`, `decision:2`, `read:22.057:11`.
+/// Where a cell comes from. Written `seed:8.2.1`, `recalled`, `decision:2`, `read:22.057:11`; of an added action
+/// `rule:network` or `administrator:network`, which no table may write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provenance {
+    /// The rows of the group that the administrator placed the action in.
+    Administrator(Arc<str>),
     /// A decision of this project, by number (docs/permissions.md).
     Decision(u8),
     /// A document whose text was read, and the clause.
     Read(Arc<str>),
     /// Remembered from the standard, not read.
     Recalled,
+    /// The rule that placed the action, by name, and the rows of its group.
+    Rule(Arc<str>),
     /// The liaison statement that the project starts from, and the clause that it cites.
     Seed(Arc<str>),
 }
@@ -120,9 +131,11 @@ pub enum Provenance {
 impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Administrator(group) => write!(f, "administrator:{group}"),
             Self::Decision(number) => write!(f, "decision:{number}"),
             Self::Read(clause) => write!(f, "read:{clause}"),
             Self::Recalled => f.write_str("recalled"),
+            Self::Rule(name) => write!(f, "rule:{name}"),
             Self::Seed(clause) => write!(f, "seed:{clause}"),
         }
     }
@@ -182,7 +195,7 @@ impl SecurityTable {
         self.row(action).is_none_or(|row| row.is_left_by(groups))
     }
 
-    /// All rows, in the order of the file.
+    /// All rows, in the order of the file; then those that were added.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &Row> {
         self.rows.iter()
     }
