@@ -212,7 +212,8 @@ impl Policy {
             return Decision::Refuse(reason, rule);
         }
         let ceiling = self.ceiling(maximum, by_token, facts.legacy);
-        let asker = Asker { now, run: facts.run.map(|run| run.id), ceiling };
+        let local = self.clock().map(|clock| clock.read(now).into());
+        let asker = Asker { now, run: facts.run.map(|run| run.id), ceiling, local };
         let Some(index) = self.index(facts.app).and_then(|app| app.action(facts.action)) else {
             return Decision::Ask(rule);
         };

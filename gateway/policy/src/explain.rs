@@ -14,6 +14,7 @@ use crate::grant::{Binding, Grant, Standing};
 use crate::policy::{Policy, TokenRuns};
 use crate::table::Provenance;
 use crate::target::{HostPattern, TargetPattern};
+use crate::window::Opening;
 
 /// What would be decided, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -161,8 +162,10 @@ fn explain_addresses(policy: &Policy, facts: &Facts<'_>, mask: AddressMask) -> V
 
 fn explain_grant(policy: &Policy, now: Instant, facts: &Facts<'_>, grant: &Grant) -> GrantExplanation {
     let lacks =
-        lacks_use(policy, facts, grant).or_else(|| lacks_target(policy, facts, grant)).or_else(|| {
-            grant.is_expired(now).then_some((Reason::PermissionExpired, Reason::PermissionExpired.says()))
+        lacks_use(policy, now, facts, grant).or_else(|| lacks_target(policy, facts, grant)).or_else(|| {
+            let over = opening(policy, now, grant) == Some(Opening::Over);
+            (over || grant.is_expired(now))
+                .then_some((Reason::PermissionExpired, Reason::PermissionExpired.says()))
         });
     GrantExplanation {
         id: grant.id(),
@@ -174,10 +177,15 @@ fn explain_grant(policy: &Policy, now: Instant, facts: &Facts<'_>, grant: &Grant
     }
 }
 
+/// What the grant's window is now; none without a window or a clock.
+fn opening(policy: &Policy, now: Instant, grant: &Grant) -> Option<Opening> {
+    grant.window().zip(policy.clock()).map(|(window, clock)| window.at(clock.read(now)))
+}
+
 type Lack = Option<(Reason, &'static str)>;
 
 /// Why the grant cannot be used by this asker, whatever the target.
-fn lacks_use(policy: &Policy, facts: &Facts<'_>, grant: &Grant) -> Lack {
+fn lacks_use(policy: &Policy, now: Instant, facts: &Facts<'_>, grant: &Grant) -> Lack {
     let maximum = match standing(facts).offer(facts.action, policy.table()) {
         Ok((maximum, _)) => maximum,
         Err(reason) => return Some((reason, reason.says())),
@@ -199,6 +207,18 @@ fn lacks_use(policy: &Policy, facts: &Facts<'_>, grant: &Grant) -> Lack {
     }
     if grant.is_spent() {
         return Some((Reason::PermissionMissing, "it was for a single action and has been used"));
+    }
+    if grant.window().is_some() {
+        match opening(policy, now, grant) {
+            None => {
+                return Some((
+                    Reason::PermissionMissing,
+                    "it holds at some hours, and the clock is not known",
+                ));
+            }
+            Some(Opening::Closed) => return Some((Reason::PermissionMissing, "it holds at other hours")),
+            Some(Opening::Open | Opening::Over) => {}
+        }
     }
     match (grant.binding(), facts.run) {
         (Some(Binding::Pending), Some(_)) => {

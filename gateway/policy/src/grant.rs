@@ -9,6 +9,7 @@ use mexe_model::{AppId, GrantId, Groups, Instant, Permission, Reason, RunId, Tru
 
 use crate::table::{ActionId, SecurityTable, TargetKind};
 use crate::target::TargetPattern;
+use crate::window::Window;
 
 /// What the user asked for.
 #[derive(Clone, Debug)]
@@ -87,6 +88,7 @@ pub struct Grant {
     permission: Permission,
     granted_at: WallTime,
     expires: Option<Instant>,
+    window: Option<Window>,
     binding: Binding,
     spent: Arc<AtomicBool>,
 }
@@ -119,9 +121,22 @@ impl Grant {
             permission,
             granted_at: spec.granted_at,
             expires: spec.expires,
+            window: None,
             binding: Binding::Pending,
             spent: Arc::new(AtomicBool::new(false)),
         })
+    }
+
+    /// The same grant, but only within a window: an implicit permission, as an event schedule gives.
+    ///
+    /// # Errors
+    /// [`Reason::PermissionAboveMaximum`] when it is no blanket grant: what the user is to be asked for each run or each
+    /// action is never implicit.
+    pub fn within(self, window: Window) -> Result<Self, Reason> {
+        match self.permission {
+            Permission::Blanket => Ok(Self { window: Some(window), ..self }),
+            Permission::SingleAction | Permission::Session => Err(Reason::PermissionAboveMaximum),
+        }
     }
 
     /// Its id.
@@ -157,6 +172,11 @@ impl Grant {
     /// The first instant at which it no longer holds.
     pub fn expires(&self) -> Option<Instant> {
         self.expires
+    }
+
+    /// When it holds; `None` for at any time.
+    pub fn window(&self) -> Option<&Window> {
+        self.window.as_ref()
     }
 
     /// The runs it belongs to; `None` unless it is a session grant.

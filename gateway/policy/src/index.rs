@@ -8,13 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mexe_model::{DomainName, GrantId, Instant, Permission, RunId};
+use mexe_model::{DomainName, GrantId, Instant, Permission, RunId, WallTime};
 
 use crate::address::shortest_naming_prefix;
 use crate::grant::{Binding, Grant};
 use crate::net::Nets;
 use crate::table::ActionId;
 use crate::target::HostPattern;
+use crate::window::{LocalTime, Opening, Window};
 
 /// Who asks, as far as it decides which grants may be used.
 #[derive(Clone, Copy, Debug)]
@@ -24,26 +25,44 @@ pub(crate) struct Asker {
     pub(crate) run: Option<RunId>,
     /// The widest permission that may be used; wider grants are as if absent.
     pub(crate) ceiling: Permission,
+    /// The time by which windows are open; without it none is.
+    pub(crate) local: Option<Moment>,
+}
+
+/// A moment, as windows look at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    wall: WallTime,
+    minute_of_week: u16,
+}
+
+impl From<LocalTime> for Moment {
+    fn from(local: LocalTime) -> Self {
+        Self { wall: local.wall, minute_of_week: local.minute_of_week() }
+    }
 }
 
 /// A grant that covers the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
     pub(crate) permission: Permission,
+    /// Whether it holds within a window only.
+    windowed: bool,
     pub(crate) expires: Option<Instant>,
     pub(crate) id: GrantId,
 }
 
 impl Choice {
     fn of(grant: &Grant) -> Self {
-        Self { permission: grant.permission(), expires: grant.expires(), id: grant.id() }
+        let windowed = grant.window().is_some();
+        Self { permission: grant.permission(), windowed, expires: grant.expires(), id: grant.id() }
     }
 
-    /// Smaller is better: the wider permission, so that no single is burnt in vain; then what holds longer; then the
-    /// older grant.
+    /// Smaller is better: the wider permission, so that no single is burnt in vain; then what is not limited to a window,
+    /// so that no schedule's budget is; then what holds longer; then the older grant.
     fn rank(&self) -> impl Ord + use<> {
         let expires = (self.expires.is_some(), Reverse(self.expires));
-        (Reverse(self.permission), expires, self.id)
+        (Reverse(self.permission), self.windowed, expires, self.id)
     }
 
     fn is_expired(&self, now: Instant) -> bool {
@@ -60,7 +79,11 @@ pub(crate) struct Pick {
 
 impl Pick {
     fn offer(&mut self, choice: Choice, now: Instant) {
-        let best = if choice.is_expired(now) { &mut self.expired } else { &mut self.live };
+        self.offer_as(choice, choice.is_expired(now));
+    }
+
+    fn offer_as(&mut self, choice: Choice, is_expired: bool) {
+        let best = if is_expired { &mut self.expired } else { &mut self.live };
         if best.is_none_or(|b| choice.rank() < b.rank()) {
             *best = Some(choice);
         }
@@ -79,6 +102,8 @@ impl Pick {
 #[derive(Debug, Default)]
 struct Bucket {
     blanket: Option<Choice>,
+    /// Blanket grants that hold within a window: the best for each window.
+    windowed: Vec<(Choice, Window)>,
     pending: Option<Choice>,
     /// Best session grant for each run, by run.
     sessions: Vec<(RunId, Choice)>,
@@ -94,6 +119,13 @@ impl Bucket {
                 *slot = Some(choice);
             }
         };
+        if let Some(window) = grant.window() {
+            return match self.windowed.iter_mut().find(|(_, own)| own == window) {
+                Some((best, _)) if choice.rank() < best.rank() => *best = choice,
+                Some(_) => {}
+                None => self.windowed.push((choice, window.clone())),
+            };
+        }
         match (grant.permission(), grant.binding()) {
             (Permission::Blanket, _) => keep(&mut self.blanket),
             (Permission::SingleAction, _) => self.singles.push((choice, grant.spent_flag())),
@@ -105,6 +137,7 @@ impl Bucket {
     }
 
     fn arrange(&mut self) {
+        self.windowed.shrink_to_fit();
         self.sessions.sort_unstable_by_key(|(run, choice)| (*run, choice.rank()));
         self.sessions.dedup_by_key(|(run, _)| *run);
         self.sessions.shrink_to_fit();
@@ -113,10 +146,9 @@ impl Bucket {
     }
 
     fn offer(&self, asker: &Asker, pick: &mut Pick) {
-        if asker.ceiling == Permission::Blanket
-            && let Some(choice) = self.blanket
-        {
-            pick.offer(choice, asker.now);
+        if asker.ceiling == Permission::Blanket {
+            self.blanket.into_iter().for_each(|choice| pick.offer(choice, asker.now));
+            self.offer_windowed(asker, pick);
         }
         if asker.ceiling >= Permission::Session {
             let session = match asker.run {
@@ -131,6 +163,20 @@ impl Bucket {
         // The first unspent one holds longest. Spent ones are few: the service takes them out.
         if let Some((choice, _)) = self.singles.iter().find(|(_, spent)| !spent.load(Ordering::Acquire)) {
             pick.offer(*choice, asker.now);
+        }
+    }
+}
+
+impl Bucket {
+    fn offer_windowed(&self, asker: &Asker, pick: &mut Pick) {
+        let Some(moment) = asker.local else { return };
+        for (choice, window) in &self.windowed {
+            let is_expired = choice.is_expired(asker.now);
+            match window.at_minute(moment.wall, moment.minute_of_week) {
+                Opening::Open => pick.offer_as(*choice, is_expired),
+                Opening::Over => pick.offer_as(*choice, true),
+                Opening::Closed => {}
+            }
         }
     }
 }

@@ -5,6 +5,8 @@
 //! - [`table`]: the security table, data with invariants that loading enforces.
 //! - [`categorisation`]: where an action belongs that the table does not have.
 //! - [`target`] and [`grant`]: what the user permitted.
+//! - [`window`]: the hours that a grant is limited to, and the clock that they are read by.
+//! - [`schedule`]: what the user agreed to once, with hours and a budget.
 //! - [`policy`]: table, settings, surroundings and grants as one value that is replaced as a whole at each change.
 //! - [`prompts`]: which questions wait for the user, and what is not asked again.
 //! - [`decision`]: the question and its answer; [`mod@explain`]: the same answer with everything that led to it.
@@ -62,9 +64,11 @@ pub mod name;
 mod net;
 pub mod policy;
 pub mod prompts;
+pub mod schedule;
 pub mod surroundings;
 pub mod table;
 pub mod target;
+pub mod window;
 
 pub use address::{AddressClass, classify};
 pub use categorisation::Categorisation;
@@ -74,6 +78,8 @@ pub use grant::{Binding, Grant, GrantSpec, Standing};
 pub use name::parse_host;
 pub use policy::{Policy, Settings, TokenRuns};
 pub use prompts::{Prompt, Prompts};
+pub use schedule::Schedule;
 pub use surroundings::Surroundings;
 pub use table::{ActionId, Cell, SecurityTable, TableError};
 pub use target::{TargetError, TargetPattern};
+pub use window::{LocalClock, LocalTime, UtcOffset, Window};

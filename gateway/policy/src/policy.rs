@@ -11,6 +11,7 @@ use crate::grant::{Binding, Grant};
 use crate::index::AppGrants;
 use crate::surroundings::Surroundings;
 use crate::table::SecurityTable;
+use crate::window::LocalClock;
 
 /// What runs by token may do (`policy.token_runs`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -55,6 +56,7 @@ struct State {
     apps: HashMap<AppId, Arc<AppGrants>>,
     /// Live runs, and whose they are.
     runs: HashMap<RunId, AppId>,
+    clock: Option<LocalClock>,
     epoch: u64,
 }
 
@@ -80,6 +82,7 @@ impl Policy {
             surroundings,
             apps: HashMap::new(),
             runs: HashMap::new(),
+            clock: None,
             epoch: 0,
         }))
     }
@@ -99,6 +102,11 @@ impl Policy {
     /// The gate's listeners and the device's addresses.
     pub fn surroundings(&self) -> &Surroundings {
         &self.0.surroundings
+    }
+
+    /// By what the windows of grants are open; without it none is.
+    pub fn clock(&self) -> Option<LocalClock> {
+        self.0.clock
     }
 
     /// Counts the changes. A ticket of another epoch is not to be relied on: decide again.
@@ -124,6 +132,13 @@ impl Policy {
     /// When the next grant after `now` expires, and its flows must be cut.
     pub fn next_expiry(&self, now: Instant) -> Option<Instant> {
         self.grants().filter_map(|grant| grant.expires()).filter(|end| *end > now).min()
+    }
+
+    /// When the next window of a grant that is open now closes, as the clock stands, and its flows must be cut.
+    pub fn next_closing(&self, now: Instant) -> Option<Instant> {
+        let moment = self.0.clock?.read(now);
+        let left = self.grants().filter_map(|grant| grant.window()?.open_for(moment));
+        left.filter(|left| !left.is_zero()).min().map(|left| now.after(left))
     }
 
     pub(crate) fn index(&self, app: &AppId) -> Option<&AppGrants> {
@@ -250,6 +265,11 @@ impl Policy {
     /// With other settings.
     pub fn with_settings(&self, settings: Settings) -> Self {
         self.changed(|state| state.settings = settings)
+    }
+
+    /// After the clock was read anew: it was set, local time changed, or, with `None`, it is not to be relied on.
+    pub fn with_clock(&self, clock: Option<LocalClock>) -> Self {
+        self.changed(|state| state.clock = clock)
     }
 
     /// With other surroundings.

@@ -20,6 +20,7 @@ use mexe_model::{
     ActionGroup, AppId, DomainName, GrantId, Groups, Instant, Permission, RunId, SecurityDomain, Trust,
     WallTime,
 };
+use mexe_policy::window::{DayHours, Hours, Weekday};
 use mexe_policy::*;
 
 struct Counting;
@@ -56,6 +57,11 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
+fn window(from: u16) -> Window {
+    let hours = Hours::new(Weekday::ALL.map(|day| DayHours { day, from, to: from + 60 })).unwrap();
+    Window { hours: Arc::new(hours), until: Some(WallTime::from_secs(86_400)) }
+}
+
 #[test]
 fn a_decision_neither_allocates_nor_frees() {
     let table = Arc::new(SecurityTable::shipped().unwrap());
@@ -75,7 +81,12 @@ fn a_decision_neither_allocates_nor_frees() {
             granted_at: WallTime::from_secs(0),
             expires: (id % 5 == 0).then(|| Instant::from_nanos(id)),
         };
-        Grant::new(spec, trust, &table).unwrap()
+        let grant = Grant::new(spec, trust, &table).unwrap();
+        // Some hold in a window, of which there are three.
+        match u16::try_from(id % 9).unwrap() {
+            from @ 0..3 => grant.clone().within(window(from * 60)).unwrap_or(grant),
+            _ => grant,
+        }
     });
     let surroundings = Surroundings {
         listeners: vec!["127.0.0.1:1080".parse().unwrap()],
@@ -83,6 +94,10 @@ fn a_decision_neither_allocates_nor_frees() {
     };
     let policy = Policy::new(Arc::clone(&table), Settings::default(), surroundings)
         .run_started(&app, RunId(1))
+        .with_clock(Some(LocalClock {
+            at: Instant::from_nanos(0),
+            says: LocalTime { wall: WallTime::from_secs(90 * 60), offset: UtcOffset::UTC },
+        }))
         .with_grants(grants);
     let names =
         ["example.org", "a.b.example.net", "elsewhere.test"].map(|n| DomainName::from_ascii(n).unwrap());

@@ -19,11 +19,14 @@ use mexe_model::{
     ActionGroup, AppId, DomainName, GrantId, Groups, Instant, Permission, Reason, RunId, SecurityDomain,
     Trust, WallTime,
 };
+use mexe_policy::window::{DayHours, Hours, Weekday};
 use mexe_policy::*;
 use proptest::prelude::*;
-use support::{Answer, Plain, Question, TokenRule, Where, World};
+use support::{Answer, Plain, PlainClock, PlainHours, Question, TokenRule, Where, World};
 
 const ACTIONS: [&str; 3] = ["network.connect", "user-data.read", "network.call"];
+/// Instants are counted in these, nanoseconds: five hours, so that a history goes through some days.
+const UNIT: u64 = 5 * 3_600_000_000_000;
 /// Groups of the table, and one that is not in it.
 const GROUPS: [&str; 3] = ["network", "user-data", "peripheral"];
 const APPS: [&str; 3] = ["alpha", "beta", "gamma"];
@@ -118,11 +121,14 @@ struct GrantPlan {
     target: Option<&'static str>,
     permission: Permission,
     expires: Option<u64>,
+    hours: Option<PlainHours>,
 }
 
 #[derive(Clone, Debug)]
 enum Event {
     Give(GrantPlan),
+    /// Read at, second of the epoch, minutes ahead of UTC; or the clock is not to be relied on.
+    Clock(Option<(u64, u64, i16)>),
     Start(usize),
     End(usize),
     Revoke(usize),
@@ -151,15 +157,42 @@ fn grant_plan() -> impl Strategy<Value = GrantPlan> {
     // Few of each, so that grants meet questions.
     let target = prop_oneof![1 => Just(None), 5 => of(&TARGETS).prop_map(Some)];
     let action = prop_oneof![6 => Just(0usize), 1 => 1usize..3];
-    (0usize..3, action, target, of(&Permission::ALL), proptest::option::of(0u64..20)).prop_map(
-        |(app, action, target, permission, expires)| GrantPlan {
+    let expires = proptest::option::of(0u64..20);
+    let hours = proptest::option::of(hours());
+    (0usize..3, action, target, of(&Permission::ALL), expires, hours).prop_map(
+        |(app, action, target, permission, expires, hours)| GrantPlan {
             app: app / 2,
             action,
             target,
             permission,
             expires,
+            // The others take none.
+            hours: hours.filter(|_| permission == Permission::Blanket),
         },
     )
+}
+
+fn hours() -> impl Strategy<Value = PlainHours> {
+    let days = proptest::sample::subsequence((0..7).collect::<Vec<u64>>(), 1..=7);
+    (days, 0u64..24, 1u64..=24, proptest::option::weighted(0.3, 0..2 * WEEK)).prop_map(
+        |(days, from, length, until)| {
+            let to = (from + length).min(24) * 60;
+            PlainHours { days, from: from * 60, to, until }
+        },
+    )
+}
+
+/// Seconds.
+const WEEK: u64 = 7 * 86_400;
+
+fn window(plain: &PlainHours) -> Window {
+    let part = |day: &u64| DayHours {
+        day: Weekday::ALL[*day as usize],
+        from: plain.from as u16,
+        to: plain.to as u16,
+    };
+    let hours = Arc::new(Hours::new(plain.days.iter().map(part)).unwrap());
+    Window { hours, until: plain.until.map(WallTime::from_secs) }
 }
 
 fn ask_plan() -> impl Strategy<Value = AskPlan> {
@@ -201,6 +234,10 @@ fn ask_plan() -> impl Strategy<Value = AskPlan> {
         )
 }
 
+fn clock() -> impl Strategy<Value = Option<(u64, u64, i16)>> {
+    proptest::option::weighted(0.9, (0u64..20, 0..2 * WEEK, -1080i16..=1080))
+}
+
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         8 => grant_plan().prop_map(Event::Give),
@@ -208,6 +245,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0usize..6).prop_map(Event::End),
         1 => (0usize..30).prop_map(Event::Revoke),
         2 => (0usize..30).prop_map(Event::Spend),
+        2 => clock().prop_map(Event::Clock),
         16 => ask_plan().prop_map(Event::Ask),
     ]
 }
@@ -280,7 +318,7 @@ fn question(plan: &AskPlan, runs: &[RunId], actions: &[ActionId]) -> Question {
         run,
         action: actions[plan.action],
         target,
-        now: Instant::from_nanos(plan.now),
+        now: Instant::from_nanos(plan.now * UNIT),
     }
 }
 
@@ -315,6 +353,7 @@ proptest! {
             listeners: listeners.iter().map(|l| l.parse().unwrap()).collect(),
             device: device.iter().map(|d| d.parse().unwrap()).collect(),
             live: Vec::new(),
+            clock: None,
             grants: Vec::new(),
         };
         for (row, action) in actions.iter().enumerate() {
@@ -349,7 +388,8 @@ proptest! {
                         action: actions[plan.action],
                         target: plan.target.map(str::to_owned),
                         permission: plan.permission,
-                        expires: plan.expires.map(Instant::from_nanos),
+                        expires: plan.expires.map(|n| Instant::from_nanos(n * UNIT)),
+                        hours: plan.hours.clone(),
                         runs: None,
                         spent: false,
                     };
@@ -362,8 +402,23 @@ proptest! {
                         granted_at: WallTime::from_secs(0),
                         expires: grant.expires,
                     };
-                    policy = policy.with_grant(Grant::new(spec, giver, &wide).unwrap());
+                    let mut made = Grant::new(spec, giver, &wide).unwrap();
+                    if let Some(hours) = &plan.hours {
+                        made = made.within(window(hours)).unwrap();
+                    }
+                    policy = policy.with_grant(made);
                     world.give(grant);
+                }
+                Event::Clock(read) => {
+                    let (mut engine, mut plain) = (None, None);
+                    if let Some((at, secs, ahead)) = *read {
+                        let (at, wall) = (Instant::from_nanos(at * UNIT), WallTime::from_secs(secs));
+                        let offset = UtcOffset::from_minutes(ahead).unwrap();
+                        engine = Some(LocalClock { at, says: LocalTime { wall, offset } });
+                        plain = Some(PlainClock { at, wall, ahead: i64::from(ahead) });
+                    }
+                    policy = policy.with_clock(engine);
+                    world.clock = plain;
                 }
                 Event::Start(n) => {
                     let run = RunId(runs.len() as u64 + 1);

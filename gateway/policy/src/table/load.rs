@@ -73,10 +73,15 @@ pub(crate) fn read_toml<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
 
 /// The mistake with its place in the file.
 pub(crate) fn located(text: &str, (span, problem): Mistake) -> TableError {
-    let before = text.get(..span.start).unwrap_or_default();
-    let line = before.split('\n').count();
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let (line, column) = line_and_column(text, span.start);
     TableError { line, column, problem }
+}
+
+/// Where a byte of a text stands, both from 1, the column in characters.
+pub(crate) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or_default();
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (before.split('\n').count(), column)
 }
 
 pub(super) fn load(text: &str) -> Result<SecurityTable, TableError> {

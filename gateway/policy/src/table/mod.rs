@@ -15,7 +15,7 @@ use mexe_model::{Action, ActionGroup, Groups, Permission, SecurityDomain, Trust}
 use crate::categorisation::Placing;
 
 pub use error::{TableError, TableProblem};
-pub(crate) use load::{Mistake, located, read_toml};
+pub(crate) use load::{Mistake, line_and_column, located, read_toml};
 
 /// The shipped table, as text.
 pub const SHIPPED: &str = include_str!("../../security-table.toml");

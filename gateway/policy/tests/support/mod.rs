@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 
-use mexe_model::{AppId, DomainName, GrantId, Instant, Permission, Reason, RunId, Trust};
+use mexe_model::{AppId, DomainName, GrantId, Instant, Permission, Reason, RunId, Trust, WallTime};
 use mexe_policy::ActionId;
 
 /// A grant as the reference keeps it.
@@ -20,9 +20,27 @@ pub struct Plain {
     pub target: Option<String>,
     pub permission: Permission,
     pub expires: Option<Instant>,
+    pub hours: Option<PlainHours>,
     /// `None`: waits for the next run.
     pub runs: Option<Vec<RunId>>,
     pub spent: bool,
+}
+
+/// When a grant holds: on these days (0 is Monday), from one minute of the day to another, until that second.
+#[derive(Clone, Debug)]
+pub struct PlainHours {
+    pub days: Vec<u64>,
+    pub from: u64,
+    pub to: u64,
+    pub until: Option<u64>,
+}
+
+/// The instant at which the wall clock said so many seconds, and local time was so many minutes ahead of UTC.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainClock {
+    pub at: Instant,
+    pub wall: WallTime,
+    pub ahead: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +61,7 @@ pub struct World {
     pub listeners: Vec<SocketAddr>,
     pub device: Vec<IpAddr>,
     pub live: Vec<(RunId, AppId)>,
+    pub clock: Option<PlainClock>,
     pub grants: Vec<Plain>,
 }
 
@@ -155,6 +174,7 @@ impl World {
                 !(by_token && self.tokens == TokenRule::SessionOnly && g.permission == Permission::Blanket)
             })
             .filter(|g| !(q.legacy && g.permission == Permission::Blanket))
+            .filter(|g| g.hours.is_none() || matches!(self.hours(g, q.now), Some(Hour::In | Hour::Past)))
             .filter(|g| match (g.permission, &g.runs, q.run) {
                 (Permission::Session, None, None) => true,
                 (Permission::Session, Some(runs), Some((run, _, _))) => runs.contains(&run),
@@ -162,7 +182,9 @@ impl World {
                 _ => true,
             })
             .collect();
-        let live = |g: &&&Plain| g.expires.is_none_or(|end| q.now < end);
+        let live = |g: &&&Plain| {
+            g.expires.is_none_or(|end| q.now < end) && !matches!(self.hours(g, q.now), Some(Hour::Past))
+        };
         let covering: Vec<&Plain> =
             usable.iter().copied().filter(|g| self.covers(g, &q.target) == Fit::Covers).collect();
 
@@ -181,6 +203,27 @@ impl World {
         }
         let elsewhere = best(usable.iter().filter(live));
         Answer::Ask { near_miss: elsewhere.map(|g| (g.id, Reason::TargetOutOfScope)) }
+    }
+
+    /// Where the moment lies; none where nothing says.
+    fn hours(&self, grant: &Plain, now: Instant) -> Option<Hour> {
+        let (hours, clock) = (grant.hours.as_ref()?, self.clock?);
+        let passed = (i128::from(now.as_nanos()) - i128::from(clock.at.as_nanos())) / 1_000_000;
+        let wall = (i128::from(clock.wall.as_millis()) + passed).max(0);
+        if hours.until.is_some_and(|until| wall >= i128::from(until) * 1000) {
+            return Some(Hour::Past);
+        }
+        let local = wall / 60_000 + i128::from(clock.ahead);
+        // Walk to the day, from a Monday before the epoch, which was a Thursday.
+        let (mut day_start, mut day) = (-10 * 1440, 0);
+        while day_start + 1440 <= local {
+            day_start += 1440;
+            day = (day + 1) % 7;
+        }
+        let minute = local - day_start;
+        let inside =
+            hours.days.contains(&day) && i128::from(hours.from) <= minute && minute < i128::from(hours.to);
+        Some(if inside { Hour::In } else { Hour::Out })
     }
 
     fn maximum(&self, action: ActionId, trust: Trust) -> Option<Permission> {
@@ -252,6 +295,12 @@ impl World {
     }
 }
 
+enum Hour {
+    In,
+    Out,
+    Past,
+}
+
 #[derive(PartialEq, Eq)]
 enum Fit {
     Covers,
@@ -260,10 +309,12 @@ enum Fit {
     Misses,
 }
 
-/// Wider first, then longer, then older.
+/// Wider first, then at any time, then longer, then older.
 fn best<'a>(grants: impl Iterator<Item = &'a &'a Plain>) -> Option<&'a Plain> {
-    let rank =
-        |g: &&&Plain| (Reverse(g.permission), Reverse(g.expires.map_or(u64::MAX, Instant::as_nanos)), g.id);
+    let rank = |g: &&&Plain| {
+        let ends = g.expires.map_or(u64::MAX, Instant::as_nanos);
+        (Reverse(g.permission), g.hours.is_some(), Reverse(ends), g.id)
+    };
     grants.min_by_key(rank).copied()
 }
 
