@@ -9,7 +9,8 @@
 //! - [`schedule`]: what the user agreed to once, with hours and a budget.
 //! - [`policy`]: table, settings, surroundings and grants as one value that is replaced as a whole at each change.
 //! - [`prompts`]: which questions wait for the user, and what is not asked again.
-//! - [`decision`]: the question and its answer; [`mod@explain`]: the same answer with everything that led to it.
+//! - [`decision`]: the question and its answer; [`mod@explain`]: the same answer with everything that led to it;
+//!   [`shadow`]: the answer that another table would give.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -65,6 +66,7 @@ mod net;
 pub mod policy;
 pub mod prompts;
 pub mod schedule;
+pub mod shadow;
 pub mod surroundings;
 pub mod table;
 pub mod target;
@@ -79,6 +81,7 @@ pub use name::parse_host;
 pub use policy::{Policy, Settings, TokenRuns};
 pub use prompts::{Prompt, Prompts};
 pub use schedule::Schedule;
+pub use shadow::Shadow;
 pub use surroundings::Surroundings;
 pub use table::{ActionId, Cell, SecurityTable, TableError};
 pub use target::{TargetError, TargetPattern};

@@ -9,8 +9,9 @@ use mexe_model::{AppId, GrantId, Instant, Permission, RunId};
 
 use crate::grant::{Binding, Grant};
 use crate::index::AppGrants;
+use crate::shadow::Candidate;
 use crate::surroundings::Surroundings;
-use crate::table::SecurityTable;
+use crate::table::{ActionId, SecurityTable};
 use crate::window::LocalClock;
 
 /// What runs by token may do (`policy.token_runs`).
@@ -296,6 +297,41 @@ impl Policy {
             state.table = table;
         });
         (policy, dropped)
+    }
+
+    /// This policy under a candidate's table and settings, at the same epoch. `known` has what apps' grants were made into
+    /// before, `actions` the candidate's id for each of ours.
+    pub(crate) fn seen_by(
+        &self,
+        candidate: &Candidate,
+        known: &HashMap<AppId, Arc<AppGrants>>,
+        actions: &[Option<ActionId>],
+    ) -> Self {
+        let mut state = State::clone(&self.0);
+        state.settings = candidate.settings.unwrap_or(state.settings);
+        let Some(table) = &candidate.table else { return Self(Arc::new(state)) };
+        state.table = Arc::clone(table);
+        let mapped = |grant: &Arc<Grant>| {
+            let action = actions.get(usize::from(grant.action().0)).copied().flatten();
+            action.map(|action| Arc::new(grant.for_action(action)))
+        };
+        for (app, index) in &mut state.apps {
+            *index = match known.get(app) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(AppGrants::build(index.grants().iter().filter_map(mapped).collect())),
+            };
+        }
+        Self(Arc::new(state))
+    }
+
+    /// Of this policy, made by [`Policy::seen_by`] from `before`, the apps that have the same grants in `after`.
+    pub(crate) fn unchanged(&self, before: &Self, after: &Self) -> HashMap<AppId, Arc<AppGrants>> {
+        let same = |app: &AppId| match (before.0.apps.get(app), after.0.apps.get(app)) {
+            (Some(before), Some(after)) => Arc::ptr_eq(before, after),
+            _ => false,
+        };
+        let kept = self.0.apps.iter().filter(|(app, _)| same(app));
+        kept.map(|(app, index)| (app.clone(), Arc::clone(index))).collect()
     }
 
     fn changed(&self, change: impl FnOnce(&mut State)) -> Self {

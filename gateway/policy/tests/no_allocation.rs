@@ -20,6 +20,7 @@ use mexe_model::{
     ActionGroup, AppId, DomainName, GrantId, Groups, Instant, Permission, RunId, SecurityDomain, Trust,
     WallTime,
 };
+use mexe_policy::shadow::{Candidate, Difference};
 use mexe_policy::window::{DayHours, Hours, Weekday};
 use mexe_policy::*;
 
@@ -116,6 +117,10 @@ fn a_decision_neither_allocates_nor_frees() {
     }
     targets.extend(addresses.iter().map(|address| Target::Address { address: *address, port: 1080 }));
 
+    let shadow = Shadow::new(
+        Candidate { table: Some(Arc::new(SecurityTable::shipped().unwrap())), settings: None },
+        &policy,
+    );
     let (mut asked, mut allowed, mut refused, mut questions) = (0, 0, 0, 0);
     let before = ALLOCATIONS.with(Cell::get);
     for who in [&app, &stranger] {
@@ -138,7 +143,11 @@ fn a_decision_neither_allocates_nor_frees() {
                             action: connect,
                             target: *target,
                         };
-                        match black_box(policy.decide(Instant::from_nanos(100), black_box(&facts))) {
+                        let now = Instant::from_nanos(100);
+                        let decision = black_box(policy.decide(now, black_box(&facts)));
+                        let found = shadow.observe(now, black_box(&facts), &decision);
+                        assert_eq!(found, Difference::Same);
+                        match decision {
                             Decision::Allow(_) => allowed += 1,
                             Decision::Ask(_) => questions += 1,
                             Decision::Refuse(..) => refused += 1,
