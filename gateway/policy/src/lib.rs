@@ -6,6 +6,7 @@
 //! - [`categorisation`]: where an action belongs that the table does not have.
 //! - [`target`] and [`grant`]: what the user permitted.
 //! - [`window`]: the hours that a grant is limited to, and the clock that they are read by.
+//! - [`exclusion`]: blanket permissions that one app does not hold together.
 //! - [`schedule`]: what the user agreed to once, with hours and a budget.
 //! - [`policy`]: table, settings, surroundings and grants as one value that is replaced as a whole at each change.
 //! - [`prompts`]: which questions wait for the user, and what is not asked again.
@@ -58,6 +59,7 @@
 pub mod address;
 pub mod categorisation;
 pub mod decision;
+pub mod exclusion;
 pub mod explain;
 pub mod grant;
 mod index;
@@ -75,6 +77,7 @@ pub mod window;
 pub use address::{AddressClass, classify};
 pub use categorisation::Categorisation;
 pub use decision::{AddressMask, Decision, Facts, Rule, RunBinding, RunFacts, Target, Ticket};
+pub use exclusion::Exclusions;
 pub use explain::{Explanation, explain};
 pub use grant::{Binding, Grant, GrantSpec, Standing};
 pub use name::parse_host;

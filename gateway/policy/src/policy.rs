@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mexe_model::{AppId, GrantId, Instant, Permission, RunId};
 
+use crate::exclusion::Exclusions;
 use crate::grant::{Binding, Grant};
 use crate::index::AppGrants;
 use crate::shadow::Candidate;
@@ -58,6 +59,7 @@ struct State {
     /// Live runs, and whose they are.
     runs: HashMap<RunId, AppId>,
     clock: Option<LocalClock>,
+    exclusions: Arc<Exclusions>,
     epoch: u64,
 }
 
@@ -84,6 +86,7 @@ impl Policy {
             apps: HashMap::new(),
             runs: HashMap::new(),
             clock: None,
+            exclusions: Arc::default(),
             epoch: 0,
         }))
     }
@@ -103,6 +106,11 @@ impl Policy {
     /// The gate's listeners and the device's addresses.
     pub fn surroundings(&self) -> &Surroundings {
         &self.0.surroundings
+    }
+
+    /// Which blanket permissions one app does not hold together: for whoever gives grants, never for decisions.
+    pub fn exclusions(&self) -> &Exclusions {
+        &self.0.exclusions
     }
 
     /// By what the windows of grants are open; without it none is.
@@ -266,6 +274,11 @@ impl Policy {
     /// With other settings.
     pub fn with_settings(&self, settings: Settings) -> Self {
         self.changed(|state| state.settings = settings)
+    }
+
+    /// With other exclusions. Grants that are held already stay.
+    pub fn with_exclusions(&self, exclusions: Exclusions) -> Self {
+        self.changed(|state| state.exclusions = Arc::new(exclusions))
     }
 
     /// After the clock was read anew: it was set, local time changed, or, with `None`, it is not to be relied on.

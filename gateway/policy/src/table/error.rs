@@ -62,6 +62,9 @@ pub enum TableProblem {
     /// Two rules have the same name.
     #[error("the rule `{0}` is there twice; keep one")]
     DuplicateRule(String),
+    /// Two sets of actions, or two exclusions, have the same name.
+    #[error("`{0}` is there twice; give each its own name")]
+    DuplicateSet(String),
     /// A PIN, authentication or APDU action is placed somewhere.
     #[error(
         "`{action}`: the rule `{rule}` fits it, and what that fits can be placed nowhere; remove `place`"
@@ -133,6 +136,9 @@ pub enum TableProblem {
         /// The group.
         group: String,
     },
+    /// An exclusion names a set of actions that is not there.
+    #[error("there is no set `{0}`; add a [[set]]")]
+    UnknownSet(String),
     /// An action declares a use that no rule asks for.
     #[error("`{action}`: no rule knows the use `{used}`; write one of {known}")]
     UnknownUse {
