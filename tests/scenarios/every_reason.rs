@@ -173,6 +173,11 @@ const PROVOKED: &[(Reason, &str, &str)] = &[
     (Reason::PeerIsARun, "own_user", "a_program_of_a_measured_run_may_nothing_at_the_control_socket"),
     (Reason::PermissionAboveMaximum, "first_connection", "no_user_can_permit_what_the_table_forbids"),
     (
+        Reason::PermissionExcluded,
+        "added_actions",
+        "blanket_permissions_that_exclude_each_other_are_not_given_together",
+    ),
+    (
         Reason::PermissionExpired,
         "first_connection",
         "a_permission_for_a_time_ends_by_itself_and_cuts_what_is_open",

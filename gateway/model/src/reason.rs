@@ -89,6 +89,7 @@ reasons! {
     PackageTooLarge, "package-too-large", "the package, or what it unpacks to, is larger than allowed", "raise limits.package if that is meant";
     PeerIsARun, "peer-is-a-run", "a program inside a run may not use the control socket", "let the user do it outside the run";
     PermissionAboveMaximum, "permission-above-maximum", "the security table does not allow so wide a permission", "ask for a narrower one; see `mexegate explain`";
+    PermissionExcluded, "permission-excluded", "the app holds a blanket permission that excludes this one", "give it for the session, or revoke the other; see `mexegate grants`";
     PermissionExpired, "permission-expired", "the permission for it has expired", "give a new one with `mexegate grant`";
     PermissionMissing, "permission-missing", "no permission of the user covers it", "give one with `mexegate grant`";
     PermissionRevoked, "permission-revoked", "the user took the permission back", "give a new one with `mexegate grant`";

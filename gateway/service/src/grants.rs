@@ -77,6 +77,13 @@ async fn give_for(gate: &Arc<Gate>, new: NewGrant, prompt: Option<PromptId>) -> 
         let detail = format!("{} for {} apps is at most: {most}", new.action, app.trust);
         Refused::about(reason, detail)
     })?;
+    let name = policy.table().row(action).map(|row| row.action.clone());
+    let against = |name| policy.exclusions().against(&policy, now, &app.id, &name, new.permission);
+    if let Some(held) = name.and_then(|name| against(name).into_iter().next()) {
+        let detail =
+            format!("the grant `{}` excludes a blanket one for {} ({})", held.grant, new.action, held.by);
+        return Err(Refused::about(Reason::PermissionExcluded, detail));
+    }
     drop(policy);
     let id = grant.id();
     // The policy binds a session grant to the app's live runs; what it made of it is what is written down.

@@ -26,6 +26,7 @@ use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
 use crate::observe::pages;
 use crate::{card, clock, control, floor, grants, prompts, running, surroundings};
+pub use load::check_tables;
 use workers::Workers;
 
 /// The control socket's name in the state directory.
@@ -142,6 +143,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let (config, guard) = (loaded.config, loaded.guard);
     let files = raise_file_limit();
     let table = Arc::new(load::security_table(&config, &guard)?);
+    let exclusions = load::exclusions(&config, &guard)?;
     let actions = load::own_actions(&table)?;
     let profiles = load::profiles(&config)?;
     let trust_files = load::trust_files(&config, &guard)?;
@@ -163,7 +165,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let settings = Settings { token_runs: config.policy.token_runs };
     let here =
         Surroundings { listeners: listening.all(), device_addresses: surroundings::device_addresses() };
-    let policy = Policy::new(table, settings, here);
+    let policy = Policy::new(table, settings, here).with_exclusions(exclusions);
     let policy = load::grants(policy, stored.grants, &apps, &journal).await;
     let console_token = Arc::new(write_console_token(&state_dir)?);
     let drain = config.limits.drain;

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::fault::{Fault, Stop};
 use super::{Exit, Global, printable};
 use crate::config::{self, ConfigError, Mode, Overrides};
+use crate::serve;
 
 /// Validate the configuration and show where each value comes from
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     let loaded = load(args.config.clone(), global).map_err(Fault::from)?;
+    serve::check_tables(&loaded).map_err(Fault::from)?;
     global.print(&json!(loaded.report), |_| {
         let lines: Vec<_> =
             loaded.report.to_string().lines().map(|line| printable(line).to_string()).collect();

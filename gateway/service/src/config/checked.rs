@@ -101,6 +101,10 @@ pub struct Trust {
 pub struct Policy {
     /// A security table instead of the shipped one; guarded when it was loaded.
     pub security_table: Option<PathBuf>,
+    /// Actions that are added to the table; guarded when it was loaded.
+    pub actions: Option<PathBuf>,
+    /// Which blanket permissions one app does not hold together.
+    pub exclusions: Exclusions,
     /// How long a request waits for the user's answer; zero asks nobody.
     pub prompt_wait: Duration,
     /// How many questions may wait.
@@ -115,6 +119,30 @@ impl Policy {
     /// True when the end of a certificate's validity suspends apps that were installed before it.
     pub fn expiry_is_strict(&self) -> bool {
         self.expiry == Expiry::Strict
+    }
+}
+
+/// Which blanket permissions one app does not hold together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exclusions {
+    /// Those of a file; guarded when it was loaded.
+    File(PathBuf),
+    /// Those of MIDP 2.0.
+    Midp,
+    /// All may be held together.
+    Off,
+}
+
+impl Exclusions {
+    /// The values that are no path.
+    pub(super) const WORDS: [&str; 2] = ["midp", "off"];
+
+    fn of(value: &str) -> Self {
+        match value {
+            "midp" => Self::Midp,
+            "off" => Self::Off,
+            path => Self::File(path.into()),
+        }
     }
 }
 
@@ -231,6 +259,8 @@ pub(super) fn check(
         listen: listen(raw, layers)?,
         policy: Policy {
             security_table: path(&raw.policy.security_table),
+            actions: path(&raw.policy.actions),
+            exclusions: Exclusions::of(&raw.policy.exclusions),
             prompt_wait: raw.policy.prompt_wait.0,
             prompt_queue: raw.policy.prompt_queue.0,
             token_runs: raw.policy.token_runs.into(),
@@ -356,6 +386,12 @@ fn guarded(config: &Config, layers: &Layers, guard: &Guard) -> Result<(), Config
     }
     if let Some(table) = &config.policy.security_table {
         guard.read(table, MAX_TABLE).map_err(named_by("policy.security_table"))?;
+    }
+    if let Some(actions) = &config.policy.actions {
+        guard.read(actions, MAX_TABLE).map_err(named_by("policy.actions"))?;
+    }
+    if let Exclusions::File(exclusions) = &config.policy.exclusions {
+        guard.read(exclusions, MAX_TABLE).map_err(named_by("policy.exclusions"))?;
     }
     if let Some(profiles) = &config.qos.profiles {
         let readable = std::fs::read_dir(profiles).map_err(|error| ConfigError::unreadable(profiles, error));

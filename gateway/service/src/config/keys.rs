@@ -71,6 +71,8 @@ pub(super) const KEYS: &[Key] = &[
     key("trust.revocation", Kind::Text),
     unset("trust.servers", Kind::Text, "the system's"),
     unset("policy.security_table", Kind::Text, "shipped"),
+    key("policy.actions", Kind::Text),
+    key("policy.exclusions", Kind::Text),
     key("policy.prompt_wait", Kind::Text),
     key("policy.prompt_queue", Kind::Number),
     key("policy.token_runs", Kind::Text),

@@ -8,7 +8,7 @@ use ::config::{Config as Merger, File, FileFormat};
 use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
-use super::checked::CardSource;
+use super::checked::{CardSource, Exclusions};
 use super::error::Excerpt;
 use super::keys::{KEYS, Key, Kind, PREFIX};
 use super::raw::Raw;
@@ -101,12 +101,17 @@ impl Layers {
             ("trust.usim", &mut raw.trust.usim),
             ("trust.servers", &mut raw.trust.servers),
             ("policy.security_table", &mut raw.policy.security_table),
+            ("policy.actions", &mut raw.policy.actions),
             ("qos.profiles", &mut raw.qos.profiles),
         ] {
             let is_reader = |path: &str| key == "trust.usim" && path.starts_with(CardSource::READER);
             if let Some(path) = path.as_mut().filter(|path| !is_reader(path)) {
                 *path = self.resolved(key, path)?;
             }
+        }
+        let exclusions = &mut raw.policy.exclusions;
+        if !Exclusions::WORDS.contains(&exclusions.as_str()) {
+            *exclusions = self.resolved("policy.exclusions", exclusions)?;
         }
         Ok(raw)
     }

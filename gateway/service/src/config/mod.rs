@@ -22,7 +22,8 @@ mod value;
 use std::path::PathBuf;
 
 pub use checked::{
-    Bearer, CardSource, Config, Journal, Limits, Listen, Policy, Qos, Runtime, RuntimeCommand, Trust,
+    Bearer, CardSource, Config, Exclusions, Journal, Limits, Listen, Policy, Qos, Runtime, RuntimeCommand,
+    Trust,
 };
 pub use error::{ConfigError, Excerpt};
 pub use guard::Guard;

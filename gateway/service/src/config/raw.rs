@@ -79,6 +79,8 @@ impl From<RawStaleness> for Staleness {
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct RawPolicy {
     pub(super) security_table: Option<String>,
+    pub(super) actions: Option<String>,
+    pub(super) exclusions: String,
     pub(super) prompt_wait: Patience,
     pub(super) prompt_queue: Count,
     pub(super) token_runs: RawTokenRuns,
@@ -89,6 +91,8 @@ impl Default for RawPolicy {
     fn default() -> Self {
         Self {
             security_table: None,
+            actions: None,
+            exclusions: "off".to_owned(),
             prompt_wait: Patience(std::time::Duration::from_secs(30)),
             prompt_queue: Count::of(64),
             token_runs: RawTokenRuns::SessionOnly,

@@ -1,12 +1,15 @@
 //! What the service reads when it starts, and again when it reloads: table, profiles, roots, and the grants that
 //! survived the last stop.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use mexe_certs::Rules;
 use mexe_journal::{Change, Journal, Options, Record, StoredGrant};
 use mexe_model::{Action, GrantId};
-use mexe_policy::{Grant, GrantSpec, Policy, SecurityTable, Settings};
+use mexe_policy::{
+    Categorisation, Exclusions, Grant, GrantSpec, Policy, SecurityTable, Settings, TableError,
+};
 use mexe_qos::ProfileSet;
 use serde_json::json;
 
@@ -14,7 +17,7 @@ use super::ServeError;
 use crate::apps::{self, Apps};
 use crate::card;
 use crate::clock;
-use crate::config::{CardSource, Config, ConfigError, Guard, Loaded};
+use crate::config::{self, CardSource, Config, ConfigError, Guard, Loaded};
 use crate::floor::{self, Floor};
 use crate::gate::{Gate, OwnActions};
 use crate::trust::{Files, Sources, Trusted, change};
@@ -23,14 +26,45 @@ use crate::trust::{Files, Sources, Trusted, change};
 const LARGEST_TABLE: u64 = 1 << 20;
 
 pub(super) fn security_table(config: &Config, guard: &Guard) -> Result<SecurityTable, ServeError> {
-    let Some(path) = &config.policy.security_table else {
-        return SecurityTable::shipped()
-            .map_err(|error| ServeError::process("read the shipped table", error));
+    let shipped = |error| ServeError::process("read the shipped table", error);
+    let table = match &config.policy.security_table {
+        None => SecurityTable::shipped().map_err(shipped)?,
+        Some(path) => table_file(path, guard, SecurityTable::from_toml)?,
     };
-    let wrong = |what: String| ServeError::File { path: path.clone(), what };
+    let Some(path) = &config.policy.actions else { return Ok(table) };
+    let rules = Categorisation::shipped().map_err(shipped)?;
+    table_file(path, guard, |text| table.with_actions(text, &rules))
+}
+
+/// Which blanket permissions one app does not hold together.
+pub(super) fn exclusions(config: &Config, guard: &Guard) -> Result<Exclusions, ServeError> {
+    match &config.policy.exclusions {
+        config::Exclusions::Off => Ok(Exclusions::default()),
+        config::Exclusions::Midp => {
+            Exclusions::midp().map_err(|error| ServeError::process("read the shipped exclusions", error))
+        }
+        config::Exclusions::File(path) => table_file(path, guard, Exclusions::from_toml),
+    }
+}
+
+/// Whether table, added actions and exclusions can be read; for `check-config`.
+///
+/// # Errors
+/// What is wrong, with its place.
+pub fn check_tables(loaded: &Loaded) -> Result<(), ServeError> {
+    security_table(&loaded.config, &loaded.guard)?;
+    exclusions(&loaded.config, &loaded.guard).map(|_| ())
+}
+
+fn table_file<T>(
+    path: &Path,
+    guard: &Guard,
+    read: impl FnOnce(&str) -> Result<T, TableError>,
+) -> Result<T, ServeError> {
+    let wrong = |what: String| ServeError::File { path: path.to_owned(), what };
     let bytes = guard.read(path, LARGEST_TABLE)?;
     let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8".to_owned()))?;
-    SecurityTable::from_toml(&text).map_err(|error| wrong(error.to_string()))
+    read(&text).map_err(|error| wrong(error.to_string()))
 }
 
 /// What lies on disk for the trust store.
@@ -199,6 +233,12 @@ pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
             return tracing::error!(%error, "the profiles are not taken up; the old configuration stays");
         }
     };
+    let exclusions = match exclusions(&config, &guard) {
+        Ok(exclusions) => exclusions,
+        Err(error) => {
+            return tracing::error!(%error, "the exclusions are not taken up; the old configuration stays");
+        }
+    };
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
@@ -208,6 +248,7 @@ pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
             ("listen", config.listen != old.listen),
             ("journal", config.journal != old.journal),
             ("policy.security_table", config.policy.security_table != old.policy.security_table),
+            ("policy.actions", config.policy.actions != old.policy.actions),
         ] {
             if changed {
                 tracing::warn!("a change of {what} takes effect at the next start");
@@ -218,7 +259,7 @@ pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
     let changing = gate.change().await;
     let rules = rules(&config);
     changing.reload(config, profiles);
-    changing.policy(|policy| policy.with_settings(settings));
+    changing.policy(|policy| policy.with_settings(settings).with_exclusions(exclusions));
     let next = change::reloaded(gate, files, rules);
     for problem in &next.problems {
         tracing::warn!("{problem}");

@@ -89,6 +89,8 @@ fn every_mistake_is_told_with_line_and_column() {
         ("[trust]\nroots = \"nowhere\"", "2:9: `nowhere` cannot be read: No such file"),
         ("[trust]\nroots = \"mexegate.toml\"", "2:9: `mexegate.toml` cannot be read: not a folder"),
         ("[policy]\nsecurity_table = \"/dev/null\"", "2:18: `/dev/null` cannot be read: not a regular file"),
+        ("[policy]\nactions = \"nowhere.toml\"", "2:11: `nowhere.toml` cannot be read: No such file"),
+        ("[policy]\nexclusions = \"midi\"", "2:14: `midi` cannot be read: No such file"),
         ("[qos]\nprofiles = \"nowhere\"", "2:12: `nowhere` cannot be read: No such file"),
         ("[qos]\ndefault_profile = \"\"", "2:19: the name is empty: write a profile's name"),
     ] {
@@ -201,6 +203,7 @@ fn sample_place() -> Place {
         chmod(&place.path(folder), 0o755);
     }
     write(&place.path("security-table.toml"), "");
+    write(&place.path("actions.toml"), "");
     place
 }
 
