@@ -2,7 +2,7 @@
 //! outcome is known. What needs a seal of its own ([`Rare`]) is here too.
 
 use mexe_model::Instant;
-use rusqlite::params;
+use rusqlite::{params, params_from_iter};
 
 use crate::Unavailable;
 use crate::chain::{sha256, signed, unsigned};
@@ -83,7 +83,7 @@ impl Batch {
                 }
                 Err(NotDone::Fault(fault)) => self.keep_unserved(answer, fault),
             },
-            Job::Erase { .. } | Job::Tidy { .. } => Ok(()),
+            Job::Clear { .. } | Job::Erase { .. } | Job::Tidy { .. } => Ok(()),
         }
     }
 
@@ -100,6 +100,7 @@ impl Batch {
             Job::Note { record } => self.notes.push(record),
             Job::Record { answer, .. }
             | Job::Change { answer, .. }
+            | Job::Clear { answer, .. }
             | Job::Erase { answer, .. }
             | Job::Tidy { answer } => self.unserved.push(answer),
         }
@@ -187,8 +188,14 @@ impl From<Fault> for NotDone {
 pub(crate) enum Rare {
     /// Takes personal fields out.
     Erase { what: Erasure, record: Box<Record>, answer: Answer },
-    /// Adopts what retention takes out.
-    Prune { plan: Plan },
+    /// Adopts what retention or a clearing takes out.
+    Prune { plan: Plan, clearing: Option<Clearer> },
+}
+
+/// Who wants records cleared.
+pub(crate) struct Clearer {
+    pub(crate) record: Box<Record>,
+    pub(crate) answer: Answer,
 }
 
 impl Rare {
@@ -197,60 +204,65 @@ impl Rare {
         store.begin()?;
         match self {
             Self::Erase { what, record, .. } => erase(store, what, record),
-            Self::Prune { plan } => {
+            Self::Prune { plan, clearing } => {
                 retention::adopt(store.conn(), plan)?;
                 let sql = "SELECT id, public FROM seals ORDER BY id LIMIT 1";
                 let (id, public): (i64, [u8; 32]) =
                     store.conn().query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 let proof = retention::proof(&plan.gaps, (unsigned(id), &public), store.identity());
-                store.append(&retention::record(plan, crate::keeper::now()), Some(&proof))?;
+                let record = clearing.as_ref().map(|clearer| &*clearer.record);
+                store.append(&retention::record(plan, crate::keeper::now(), record), Some(&proof))?;
                 Ok(plan.records)
             }
         }
     }
 
-    /// After the commit: who waits for the disk, too.
-    pub(crate) fn answer(self, count: u64) -> Vec<(Answer, u64)> {
-        match self {
-            Self::Erase { answer, .. } => vec![(answer, count)],
-            Self::Prune { .. } => Vec::new(),
-        }
-    }
-
     /// After a fault.
     pub(crate) fn refuse(self, fault: &Fault) {
-        if let Self::Erase { answer, .. } = self {
+        let answer = match self {
+            Self::Erase { answer, .. } => Some(answer),
+            Self::Prune { clearing, .. } => clearing.map(|clearer| clearer.answer),
+        };
+        if let Some(answer) = answer {
             answer.send(Err(Unavailable::new(std::sync::Arc::clone(&fault.why))));
         }
     }
 }
 
 fn erase(store: &mut Store, what: &Erasure, record: &Record) -> Result<u64, Fault> {
-    let (condition, value) = match what {
-        Erasure::App(app) => ("app = ?1", rusqlite::types::Value::Text(app.as_str().to_owned())),
-        Erasure::Before(at) => ("at < ?1", rusqlite::types::Value::Integer(signed(at.as_millis()))),
+    use rusqlite::types::Value;
+    let millis = |at: &mexe_model::WallTime| Value::Integer(signed(at.as_millis()));
+    let (condition, values) = match what {
+        Erasure::App(app) => ("app = ?1", vec![Value::Text(app.as_str().to_owned())]),
+        Erasure::Before(at) => ("at < ?1", vec![millis(at)]),
+        Erasure::Requests { app, before } => (
+            "app = ?1 AND at < ?2 AND kind <> 'change'",
+            vec![Value::Text(app.as_str().to_owned()), millis(before)],
+        ),
     };
     let sql = format!("SELECT seq FROM records WHERE {condition} AND salt IS NOT NULL ORDER BY seq");
     let mut statement = store.conn().prepare(&sql)?;
-    let mut rows = statement.query(params![value])?;
+    let mut rows = statement.query(params_from_iter(&values))?;
     let mut erased = Vec::new();
     while let Some(row) = rows.next()? {
         erased.extend_from_slice(&row.get::<_, i64>(0)?.to_be_bytes());
     }
     drop(rows);
     drop(statement);
+    if erased.is_empty() {
+        return Ok(0);
+    }
     let sql = format!(
         "UPDATE records SET app = NULL, run = NULL, target = NULL, addresses = NULL, detail = NULL, salt = NULL \
          WHERE {condition} AND salt IS NOT NULL"
     );
-    let count = store.conn().execute(&sql, params![value])?;
-    let mut record = record.clone();
-    record.kind = crate::Kind::Change;
-    record.action = Some(retention::ERASE.into());
-    record.count = u32::try_from(count).unwrap_or(u32::MAX);
+    let count = store.conn().execute(&sql, params_from_iter(&values))?;
+    let count =
+        u64::try_from(count).map_err(|_| Fault::new("more records were erased than can be counted"))?;
+    let record = retention::cleared(record, retention::ERASE, count, serde_json::Value::Null);
     let seq = store.append(&record, Some(&sha256(&erased)))?;
     store
         .conn()
         .execute("INSERT INTO erasures (seq, erased) VALUES (?1, ?2)", params![signed(seq), erased])?;
-    u64::try_from(count).map_err(|_| Fault::new("more records were erased than can be counted"))
+    Ok(count)
 }

@@ -74,6 +74,12 @@ pub enum JournalError {
         /// The highest that is known here.
         known: i64,
     },
+    /// The journal has no seal yet.
+    #[error("the journal at `{path}` has no seal yet: start the gate once")]
+    NotBegun {
+        /// The database.
+        path: PathBuf,
+    },
     /// The file is no database of ours.
     #[error("`{path}` is not a journal of mexegate: move it away, or give another --state-dir")]
     NotADatabase {
@@ -129,7 +135,58 @@ pub enum VerifyError {
     /// It was read, and it is broken.
     #[error(transparent)]
     Broken(#[from] Broken),
+    /// It is not the journal that the checkpoint was taken of, or not as far on.
+    #[error(transparent)]
+    Checkpoint(#[from] Mismatch),
     /// It could not be read.
     #[error(transparent)]
     Unreadable(#[from] JournalError),
+}
+
+/// The journal does not go on from a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// It has another identity.
+    #[error("another journal: the checkpoint was taken of {of}, and this is {found}")]
+    AnotherJournal {
+        /// The identity in the checkpoint.
+        of: String,
+        /// The identity found; `a journal without a seal` when it has none.
+        found: String,
+    },
+    /// It ends before the checkpoint.
+    #[error(
+        "rolled back behind the checkpoint: it ends with seal {seal} over record {seq}, and the checkpoint is seal \
+         {wanted_seal} over record {wanted_seq}; an older copy was put back, or the end was cut off"
+    )]
+    RolledBack {
+        /// The last seal that is there.
+        seal: u64,
+        /// The last record that it covers.
+        seq: u64,
+        /// The checkpoint's seal.
+        wanted_seal: u64,
+        /// The last record that the checkpoint covers.
+        wanted_seq: u64,
+    },
+    /// It has something else where the checkpoint was taken.
+    #[error(
+        "rewritten: record {seq} or what is before it is not what the checkpoint was taken of; the past was replaced, \
+         or an older copy was put back and went on from there"
+    )]
+    Rewritten {
+        /// The last record that the checkpoint covers.
+        seq: u64,
+    },
+}
+
+impl Mismatch {
+    /// A stable word for it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::AnotherJournal { .. } => "another-journal",
+            Self::RolledBack { .. } => "rolled-back",
+            Self::Rewritten { .. } => "rewritten",
+        }
+    }
 }

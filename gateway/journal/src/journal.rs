@@ -9,7 +9,7 @@ use std::time::Duration;
 use mexe_model::{AppId, GrantId, WallTime};
 
 use crate::courier::Answer;
-use crate::query::{Filter, Row, query};
+use crate::query::{Filter, Page, Row, page, query};
 use crate::queue::{Job, closed};
 use crate::record::Record;
 use crate::shared::{Life, Shared};
@@ -53,6 +53,23 @@ pub enum Erasure {
     App(AppId),
     /// Those of all records older than that.
     Before(WallTime),
+    /// Those of the decisions and ends of flows of one app that are older than that.
+    Requests {
+        /// The app.
+        app: AppId,
+        /// The time.
+        before: WallTime,
+    },
+}
+
+/// What the user clears: decisions and ends of flows. Changes stay for their own time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clearing {
+    /// Of this app only: the records stay as links of the chain, and their personal fields are taken out. Without it the
+    /// records are taken out.
+    pub app: Option<AppId>,
+    /// Only what is older than that.
+    pub before: Option<WallTime>,
 }
 
 /// How the journal is.
@@ -124,7 +141,7 @@ impl Journal {
     }
 
     /// Takes the personal fields of records out for good; the chain still verifies, and counts them as erased. `record`
-    /// tells of it, and should name nobody. The answer is how many records were concerned.
+    /// tells of it, and should name nobody. The answer is how many records were concerned; without any it is not written.
     ///
     /// # Errors
     /// [`Unavailable`] when it could not be committed; then nothing is erased.
@@ -132,6 +149,24 @@ impl Journal {
         let (answer, outcome) = Answer::new();
         self.shared.queue.push(Job::Erase { what, record: Box::new(record), answer }).await?;
         outcome.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Takes out what the user wants to be gone; the chain still verifies, also against checkpoints. `record` tells of it,
+    /// as `journal.clear` or, for one app, `journal.erase`, with how many records it was, and stays for good. The answer
+    /// is that number, given when nothing of it is left in the database; without any there is no record.
+    ///
+    /// A gate that is killed meanwhile has either not begun, or goes on with it at its next start.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it could not be committed; then nothing is cleared.
+    pub async fn clear(&self, what: Clearing, record: Record) -> Result<u64, Unavailable> {
+        let before = what.before.unwrap_or(WallTime::from_millis(u64::MAX));
+        let Some(app) = what.app else {
+            let (answer, outcome) = Answer::new();
+            self.shared.queue.push(Job::Clear { before, record: Box::new(record), answer }).await?;
+            return outcome.await.unwrap_or_else(|_| Err(closed()));
+        };
+        self.erase(Erasure::Requests { app, before }, record).await
     }
 
     /// Applies retention now instead of within the hour. The answer is how many records are taken out.
@@ -157,6 +192,14 @@ impl Journal {
     /// Where the database lies.
     pub fn path(&self) -> &Path {
         &self.shared.path
+    }
+
+    /// Reads records, and where to go on; see [`page()`]. Blocks: call it where that is allowed.
+    ///
+    /// # Errors
+    /// As [`page()`].
+    pub fn page(&self, filter: &Filter) -> Result<Page, JournalError> {
+        page(&self.shared.path, filter)
     }
 
     /// Reads records; see [`query()`]. Blocks: call it where that is allowed.

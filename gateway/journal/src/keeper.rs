@@ -2,6 +2,7 @@
 //! retention takes out. Both may take long, and neither ever makes a record wait. It reads; what changes the chain is
 //! left to the writer.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +26,14 @@ const SIZE_LOOK: Duration = Duration::from_secs(10);
 /// Past so many pages the log is not left to shrink by itself.
 const LARGE_LOG: i64 = 8192;
 
+/// What the keeper planned.
+pub(crate) struct Planned {
+    /// Whether for a user who clears; else for retention.
+    pub(crate) clearing: bool,
+    /// The plan, if anything is to be taken out.
+    pub(crate) plan: Result<Option<Plan>, String>,
+}
+
 /// Where writer and keeper leave word for each other.
 #[derive(Default)]
 pub(crate) struct KeeperDesk {
@@ -36,9 +45,11 @@ pub(crate) struct KeeperDesk {
 struct Inner {
     checkpoint: bool,
     tidy: bool,
+    /// Up to when users want records cleared, in the order in which they asked.
+    clear: VecDeque<WallTime>,
     /// A plan waits, or is being carried out.
     busy: bool,
-    plan: Option<Result<Option<Plan>, String>>,
+    plan: Option<Planned>,
     log_is_large: bool,
     closing: bool,
 }
@@ -56,8 +67,14 @@ impl KeeperDesk {
         self.wake.notify_one();
     }
 
+    /// Somebody wants what is older than that cleared: answer with a plan, or that there is none.
+    pub(crate) fn ask_clear(&self, before: WallTime) {
+        self.lock().clear.push_back(before);
+        self.wake.notify_one();
+    }
+
     /// What the keeper planned, once.
-    pub(crate) fn take_plan(&self) -> Option<Result<Option<Plan>, String>> {
+    pub(crate) fn take_plan(&self) -> Option<Planned> {
         self.lock().plan.take()
     }
 
@@ -100,7 +117,7 @@ impl Keeper {
         loop {
             let mut inner = self.desk.lock();
             while !inner.checkpoint
-                && (!inner.tidy || inner.busy)
+                && ((!inner.tidy && inner.clear.is_empty()) || inner.busy || inner.plan.is_some())
                 && !inner.closing
                 && Instant::now() < next_look
             {
@@ -111,8 +128,9 @@ impl Keeper {
                 return;
             }
             let checkpoint = std::mem::take(&mut inner.checkpoint);
-            let free = !inner.busy;
-            let tidy = free && std::mem::take(&mut inner.tidy);
+            let free = !inner.busy && inner.plan.is_none();
+            let clear = if free { inner.clear.pop_front() } else { None };
+            let tidy = free && clear.is_none() && std::mem::take(&mut inner.tidy);
             drop(inner);
             let now = Instant::now();
             if checkpoint {
@@ -126,7 +144,9 @@ impl Keeper {
             if due {
                 next_look = now + LOOK;
             }
-            if tidy || too_large || (due && free) {
+            if let Some(before) = clear {
+                self.plan_clearing(before);
+            } else if tidy || too_large || (due && free) {
                 self.plan(tidy);
             }
         }
@@ -155,12 +175,26 @@ impl Keeper {
             tracing::warn!(%fault, "what retention takes out cannot be planned");
         }
         if asked || matches!(plan, Ok(Some(_))) {
-            let mut inner = self.desk.lock();
-            inner.busy = matches!(plan, Ok(Some(_)));
-            inner.plan = Some(plan.map_err(|fault| fault.to_string()));
-            drop(inner);
-            self.shared.queue.nudge();
+            self.hand_over(plan, false);
         }
+    }
+
+    fn plan_clearing(&self, before: WallTime) {
+        let plan = || {
+            let reading = self.conn.unchecked_transaction()?;
+            let plan = retention::plan_clearing(&reading, before, &self.options, &self.identity)?;
+            reading.finish()?;
+            Ok(plan)
+        };
+        self.hand_over(plan(), true);
+    }
+
+    fn hand_over(&self, plan: rusqlite::Result<Option<Plan>>, clearing: bool) {
+        let mut inner = self.desk.lock();
+        inner.busy = matches!(plan, Ok(Some(_)));
+        inner.plan = Some(Planned { clearing, plan: plan.map_err(|fault| fault.to_string()) });
+        drop(inner);
+        self.shared.queue.nudge();
     }
 
     fn read_plan(&self, pace: Pace) -> rusqlite::Result<Option<Plan>> {

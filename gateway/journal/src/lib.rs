@@ -37,8 +37,10 @@
 mod batch;
 mod beginning;
 mod chain;
+mod checkpoint;
 pub mod coalesce;
 mod courier;
+mod csv;
 mod error;
 mod journal;
 mod keeper;
@@ -49,6 +51,7 @@ mod query;
 mod queue;
 mod record;
 mod retention;
+mod says;
 mod schema;
 mod seal;
 mod shared;
@@ -59,13 +62,16 @@ mod tables;
 mod verify;
 mod writer;
 
+pub use checkpoint::{Checkpoint, CheckpointError, Found, Standing};
 pub use courier::deliver;
-pub use error::{Broken, JournalError, Unavailable, VerifyError};
-pub use journal::{DATABASE, Erasure, Health, Journal, Options};
-pub use query::{Filter, Row, query};
+pub use csv::{CSV_HEADING, csv_line};
+pub use error::{Broken, JournalError, Mismatch, Unavailable, VerifyError};
+pub use journal::{Clearing, DATABASE, Erasure, Health, Journal, Options};
+pub use query::{Filter, Page, Row, page, query};
 pub use record::{Kind, Outcome, Record, UnknownWord, Word};
+pub use says::says;
 pub use state::{
     AppState, Change, Deadline, Head, Loaded, RootKind, RootState, StoredApp, StoredGrant, StoredList,
     StoredRoot,
 };
-pub use verify::{VerifyReport, verify};
+pub use verify::{VerifyReport, verify, verify_against};

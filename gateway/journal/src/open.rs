@@ -2,6 +2,7 @@
 //! checks what was not sealed yet, reserves numbers, seals, and starts the threads. Whatever does not fit is an error
 //! here, and then nothing was changed that the next start would miss.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -101,6 +102,8 @@ pub(crate) fn open(state_dir: &Path, options: Options) -> Result<(Arc<Shared>, L
         rare: Vec::new(),
         tidying: Vec::new(),
         pruned: 0,
+        clearers: VecDeque::new(),
+        clearing: None,
     };
     let thread = spawn("mexe-journal", &path, move || writer.run())?;
     Ok((Arc::clone(&shared), Life::new(shared, thread), loaded))

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mexe_model::{AppId, FlowId, GrantId, Reason, RunId, WallTime};
+use mexe_model::{AppId, FlowId, GrantId, Reason, RunId, Trust, WallTime};
 use rusqlite::types::Value;
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ pub struct Filter {
     pub kind: Option<Kind>,
     /// Decided so.
     pub decision: Option<Outcome>,
+    /// Of apps that were this to the security table.
+    pub domain: Option<Trust>,
     /// Of this action.
     pub action: Option<String>,
     /// Of this run.
@@ -112,6 +114,8 @@ pub struct Row {
     pub erased: bool,
     /// The record's hash in the chain, lower-case hexadecimal.
     pub hash: String,
+    /// The record in one sentence for a person; see [`says`](crate::says()).
+    pub says: String,
 }
 
 /// The records of a journal that fit the filter, by number. `path` is the state directory or the database in it.
@@ -119,6 +123,24 @@ pub struct Row {
 /// # Errors
 /// `Missing`, `NotADatabase`, `Newer`, `Damaged` or `Database`.
 pub fn query(path: &Path, filter: &Filter) -> Result<Vec<Row>, JournalError> {
+    page(path, filter).map(|page| page.rows)
+}
+
+/// Records, and where to go on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// The records that fit, by number.
+    pub rows: Vec<Row>,
+    /// Put this into [`Filter::after`] to get those that come after: nothing between was left out. It moves on also
+    /// when no record fits, so that whoever follows the journal never goes over the same records twice.
+    pub next: u64,
+}
+
+/// As [`query()`], and where to go on.
+///
+/// # Errors
+/// As [`query()`].
+pub fn page(path: &Path, filter: &Filter) -> Result<Page, JournalError> {
     let path = database(path);
     let conn = schema::open_read_only(&path)?;
     let found = schema::version(&conn, &path)?;
@@ -126,13 +148,39 @@ pub fn query(path: &Path, filter: &Filter) -> Result<Vec<Row>, JournalError> {
         return Err(JournalError::Newer { path, found, known: schema::latest() });
     }
     if found == 0 {
-        return Ok(Vec::new());
+        return Ok(Page { rows: Vec::new(), next: filter.after.unwrap_or_default() });
     }
-    select(&conn, filter).map_err(JournalError::database("read records from", &path))
+    let read = || {
+        let reading = conn.unchecked_transaction()?;
+        let rows = select(&reading, filter)?;
+        let sql = "SELECT coalesce(max(seq), 0) FROM records";
+        let head = unsigned(reading.query_row(sql, [], |row| row.get(0))?);
+        let limit = usize::try_from(filter.limit.unwrap_or(DEFAULT_LIMIT)).unwrap_or(usize::MAX);
+        let next = match rows.last() {
+            // There may be more up to the end.
+            Some(last) if filter.after.is_some() && rows.len() >= limit => last.seq,
+            _ => head.max(filter.after.unwrap_or_default()),
+        };
+        Ok(Page { rows, next })
+    };
+    read().map_err(JournalError::database("read records from", &path))
 }
 
 fn select(conn: &rusqlite::Connection, filter: &Filter) -> rusqlite::Result<Vec<Row>> {
-    let mut conditions = vec!["1"];
+    let (sql, values) = statement(filter);
+    let mut statement = conn.prepare(&sql)?;
+    let read = |row: &rusqlite::Row<'_>| Line::read(row).map(|(line, link)| Row::from_line(&line, &link));
+    let mut rows: Vec<Row> =
+        statement.query_map(rusqlite::params_from_iter(values), read)?.collect::<Result<_, _>>()?;
+    if filter.after.is_none() {
+        rows.reverse();
+    }
+    Ok(rows)
+}
+
+/// The statement that selects, and its values.
+fn statement(filter: &Filter) -> (String, Vec<Value>) {
+    let mut conditions = vec![SHOWN];
     let mut values = Vec::new();
     let mut want = |condition: &'static str, value: Option<Value>| {
         if let Some(value) = value {
@@ -147,25 +195,18 @@ fn select(conn: &rusqlite::Connection, filter: &Filter) -> rusqlite::Result<Vec<
     want("reason = ?", filter.reason.map(|reason| text(reason.code())));
     want("kind = ?", filter.kind.map(|kind| text(kind.as_str())));
     want("decision = ?", filter.decision.map(|decision| text(decision.as_str())));
+    want("domain = ?", filter.domain.map(|domain| text(domain.as_str())));
     want("action = ?", filter.action.as_ref().map(|action| text(action)));
     want("run = ?", filter.run.map(|run| Value::Integer(signed(run.0))));
     want("flow = ?", filter.flow.map(|flow| Value::Integer(signed(flow.0))));
     want("seq > ?", filter.after.map(|after| Value::Integer(signed(after))));
-    let forward = filter.after.is_some();
     let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
     let sql = format!(
         "SELECT {COLUMNS} FROM records WHERE {} ORDER BY seq {} LIMIT {limit}",
         conditions.join(" AND "),
-        if forward { "ASC" } else { "DESC" }
+        if filter.after.is_some() { "ASC" } else { "DESC" }
     );
-    let mut statement = conn.prepare(&sql)?;
-    let read = |row: &rusqlite::Row<'_>| Line::read(row).map(|(line, link)| Row::from_line(&line, &link));
-    let mut rows: Vec<Row> =
-        statement.query_map(rusqlite::params_from_iter(values), read)?.collect::<Result<_, _>>()?;
-    if !forward {
-        rows.reverse();
-    }
-    Ok(rows)
+    (sql, values)
 }
 
 /// The database, given it or its directory.
@@ -176,7 +217,7 @@ pub(crate) fn database(path: &Path) -> PathBuf {
 impl Row {
     fn from_line(line: &Line<'_>, link: &Link<'_>) -> Self {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        Self {
+        let mut row = Self {
             seq: unsigned(line.seq),
             at: WallTime::from_millis(unsigned(line.at)),
             kind: line.kind.to_owned(),
@@ -203,9 +244,16 @@ impl Row {
             }),
             erased: line.is_erased(),
             hash: hex(link.hash),
-        }
+            says: String::new(),
+        };
+        row.says = crate::says(&row);
+        row
     }
 }
+
+/// What is taken out is gone for a reader at once, though it leaves the table in steps.
+const SHOWN: &str =
+    "NOT coalesce((SELECT last FROM gaps WHERE first <= seq ORDER BY first DESC LIMIT 1) >= seq, 0)";
 
 const DEFAULT_LIMIT: u32 = 1000;
 
@@ -216,4 +264,45 @@ fn rfc_3339<S: serde::Serializer>(at: &WallTime, serializer: S) -> Result<S::Ok,
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_one(count: &u64) -> bool {
     *count == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What SQLite does for a filter, in its words.
+    fn plan(filter: &Filter) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = schema::open(&dir.path().join("j.db")).unwrap();
+        let (sql, values) = statement(filter);
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = statement.query(rusqlite::params_from_iter(values)).unwrap();
+        let mut steps = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get::<_, String>(3).unwrap());
+        }
+        steps.join("; ")
+    }
+
+    #[test]
+    fn the_records_of_one_app_are_found_without_a_look_at_the_others() {
+        let app = Some("weather".parse().unwrap());
+        let newest = Filter { app: app.clone(), limit: Some(50), ..Filter::default() };
+        for filter in [
+            newest.clone(),
+            Filter { after: Some(7), ..newest.clone() },
+            Filter { since: Some(WallTime::from_secs(1)), reason: Some(Reason::RunEnded), ..newest },
+        ] {
+            let plan = plan(&filter);
+            assert!(plan.contains("SEARCH records USING INDEX records_by_app"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "it sorts: {plan}");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_number_begins_there_and_whether_it_is_gone_is_one_look_in_the_gaps() {
+        let plan = plan(&Filter { after: Some(7), ..Filter::default() });
+        assert!(plan.contains("SEARCH records USING INTEGER PRIMARY KEY"), "{plan}");
+        assert!(plan.contains("SEARCH gaps USING INTEGER PRIMARY KEY"), "{plan}");
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use mexe_model::WallTime;
 use tokio::sync::Semaphore;
 
 use crate::Unavailable;
@@ -29,6 +30,12 @@ const MANY: usize = 256;
 pub(crate) enum Job {
     Change {
         change: Change,
+        record: Box<Record>,
+        answer: Answer,
+    },
+    /// The user's wish: decisions and ends of flows go.
+    Clear {
+        before: WallTime,
         record: Box<Record>,
         answer: Answer,
     },

@@ -2,16 +2,19 @@
 //! first; changes stay for their own, longer time. What is taken out leaves a gap with the hashes at both ends, and the
 //! set of gaps is bound into the chain by a record `journal.prune` that is sealed in the same transaction: nobody
 //! without the seal key can pass off a deletion as retention. The keeper plans, the writer carries out in small steps.
+//!
+//! Clearing at the user's wish goes the same way, with a record `journal.clear` in the place of `journal.prune`. Either
+//! way the newest seals stay, as many as a tenth of the size holds: on them a checkpoint is found again.
 
 use std::time::Duration;
 
 use mexe_model::WallTime;
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::chain::{Hash, genesis, sha256, signed, unsigned};
 use crate::journal::Options;
-use crate::record::Record;
+use crate::record::{Kind, Record};
 
 const DAY: u64 = 86_400_000;
 
@@ -20,6 +23,12 @@ pub(crate) const PRUNE: &str = "journal.prune";
 
 /// The action of the record that tells of an erasure. These records are never taken out.
 pub(crate) const ERASE: &str = "journal.erase";
+
+/// The action of the record that tells of a clearing. These records are never taken out, either.
+pub(crate) const CLEAR: &str = "journal.clear";
+
+/// What a seal takes in the database, with what SQLite puts around it, bytes; rounded up.
+const SEAL_SIZE: u64 = 256;
 
 /// Records `first` to `last` are taken out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +41,17 @@ pub(crate) struct Gap {
     pub(crate) hash: Hash,
 }
 
+impl Gap {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            first: unsigned(row.get(0)?),
+            last: unsigned(row.get(1)?),
+            before: row.get(2)?,
+            hash: row.get(3)?,
+        })
+    }
+}
+
 /// What is to be taken out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -39,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) gaps: Vec<Gap>,
     /// How many records go.
     pub(crate) records: u64,
+    /// The last record that goes.
+    pub(crate) through: u64,
     /// Seals below this id go too.
     pub(crate) first_seal: u64,
 }
@@ -73,11 +95,40 @@ pub(crate) fn plan(
         high = gap.last;
     }
     let change_cutoff = days_ago(now, options.change_retention.max(options.retention));
-    let stays = "SELECT seq FROM records WHERE seq <= ?1 AND kind = 'change' AND (at >= ?2 OR action = ?3) ORDER BY seq";
-    let mut statement = conn.prepare(stays)?;
-    let kept = statement
-        .query_map(params![signed(high), signed(change_cutoff), ERASE], |row| Ok(unsigned(row.get(0)?)))?
-        .collect::<rusqlite::Result<Vec<u64>>>()?;
+    let stays = "SELECT seq FROM records WHERE seq <= ?1 AND kind = 'change' AND (at >= ?2 OR action IN (?3, ?4)) \
+                 ORDER BY seq";
+    let kept = numbers(conn, stays, params![signed(high), signed(change_cutoff), ERASE, CLEAR])?;
+    without(conn, high, &kept, old_gaps, options, identity)
+}
+
+/// Plans what the user clears: all decisions and ends of flows before that time. `None` when there are none. As with
+/// [`plan`], no earlier plan may be half carried out.
+pub(crate) fn plan_clearing(
+    conn: &Connection,
+    before: WallTime,
+    options: &Options,
+    identity: &Hash,
+) -> rusqlite::Result<Option<Plan>> {
+    let sql = "SELECT coalesce(max(seq), 0) FROM records WHERE kind <> 'change' AND at < ?1";
+    let high = unsigned(conn.query_row(sql, [signed(before.as_millis())], |row| row.get(0))?);
+    let stays = "SELECT seq FROM records WHERE seq <= ?1 AND (kind = 'change' OR at >= ?2) ORDER BY seq";
+    let kept = numbers(conn, stays, params![signed(high), signed(before.as_millis())])?;
+    without(conn, high, &kept, gaps(conn)?, options, identity)
+}
+
+fn numbers(conn: &Connection, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<Vec<u64>> {
+    conn.prepare(sql)?.query_map(values, |row| Ok(unsigned(row.get(0)?)))?.collect()
+}
+
+/// The plan that leaves of the records up to `high` only those that are kept. No gap of now may go on past `high`.
+fn without(
+    conn: &Connection,
+    high: u64,
+    kept: &[u64],
+    old_gaps: Vec<Gap>,
+    options: &Options,
+    identity: &Hash,
+) -> rusqlite::Result<Option<Plan>> {
     let sql = "SELECT count(*) FROM records WHERE seq <= ?1";
     let there: i64 = conn.query_row(sql, [signed(high)], |row| row.get(0))?;
     let records = unsigned(there).saturating_sub(u64::try_from(kept.len()).unwrap_or(u64::MAX));
@@ -95,9 +146,13 @@ pub(crate) fn plan(
         first = stop.saturating_add(1);
     }
     gaps.extend(old_gaps.into_iter().filter(|gap| gap.first > high));
-    let sql = "SELECT coalesce((SELECT max(id) FROM seals WHERE seq <= ?1), (SELECT min(id) FROM seals), 1)";
-    let first_seal = unsigned(conn.query_row(sql, [signed(high)], |row| row.get(0))?);
-    Ok(Some(Plan { gaps, records, first_seal }))
+    let sql = "SELECT coalesce((SELECT max(id) FROM seals WHERE seq <= ?1), (SELECT min(id) FROM seals), 1), \
+                      coalesce((SELECT max(id) FROM seals), 1)";
+    let (covering, last): (i64, i64) =
+        conn.query_row(sql, [signed(high)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let kept_seals = options.max_size / 10 / SEAL_SIZE;
+    let first_seal = unsigned(covering).min(unsigned(last).saturating_sub(kept_seals));
+    Ok(Some(Plan { gaps, records, through: high, first_seal }))
 }
 
 /// Writes the plan down; the records go later, in steps of [`delete_some`].
@@ -112,12 +167,30 @@ pub(crate) fn adopt(conn: &Connection, plan: &Plan) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The record that tells of it.
-pub(crate) fn record(plan: &Plan, at: WallTime) -> Record {
-    let through = plan.gaps.iter().map(|gap| gap.last).max().unwrap_or_default();
+/// The record that tells of it: of a pruning, or of a clearing with what the record that was brought for it says.
+pub(crate) fn record(plan: &Plan, at: WallTime, clearing: Option<&Record>) -> Record {
+    let told = json!({ "records": plan.records, "through": plan.through });
+    match clearing {
+        None => Record { detail: Some(told), ..Record::change(at, PRUNE) },
+        Some(record) => cleared(record, CLEAR, plan.records, told),
+    }
+}
+
+/// A clearing's record, with how many records it was.
+pub(crate) fn cleared(record: &Record, action: &'static str, records: u64, told: Value) -> Record {
+    let mut detail = match &record.detail {
+        Some(Value::Object(detail)) => detail.clone(),
+        _ => serde_json::Map::new(),
+    };
+    if let Value::Object(told) = told {
+        detail.extend(told);
+    }
     Record {
-        detail: Some(json!({ "records": plan.records, "through": through })),
-        ..Record::change(at, PRUNE)
+        kind: Kind::Change,
+        action: Some(action.into()),
+        count: u32::try_from(records).unwrap_or(u32::MAX),
+        detail: (!detail.is_empty()).then_some(Value::Object(detail)),
+        ..record.clone()
     }
 }
 
@@ -138,27 +211,28 @@ pub(crate) fn proof(gaps: &[Gap], first_seal: (u64, &[u8; 32]), identity: &Hash)
 
 /// All gaps, in order.
 pub(crate) fn gaps(conn: &Connection) -> rusqlite::Result<Vec<Gap>> {
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok(Gap {
-            first: unsigned(row.get(0)?),
-            last: unsigned(row.get(1)?),
-            before: row.get(2)?,
-            hash: row.get(3)?,
-        })
-    };
-    conn.prepare("SELECT first, last, before, hash FROM gaps ORDER BY first")?.query_map([], read)?.collect()
+    let sql = "SELECT first, last, before, hash FROM gaps ORDER BY first";
+    conn.prepare(sql)?.query_map([], Gap::read)?.collect()
+}
+
+/// The gap that a record lies in.
+pub(crate) fn gap_around(conn: &Connection, seq: u64) -> rusqlite::Result<Option<Gap>> {
+    let sql = "SELECT first, last, before, hash FROM gaps WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
+    let gap = conn.prepare_cached(sql)?.query_row([signed(seq)], Gap::read).optional()?;
+    Ok(gap.filter(|gap| seq <= gap.last))
+}
+
+/// The gap that ends with that record; gaps are in order.
+pub(crate) fn gap_ending(gaps: &[Gap], seq: u64) -> Option<&Gap> {
+    gaps.binary_search_by_key(&seq, |gap| gap.last).ok().and_then(|found| gaps.get(found))
 }
 
 /// Takes out up to `limit` records that lie in gaps; how many it were. Zero means that all are gone.
 pub(crate) fn delete_some(conn: &Connection, limit: u32) -> rusqlite::Result<usize> {
-    let sql = "SELECT g.first, g.last FROM gaps g \
-               WHERE EXISTS (SELECT 1 FROM records r WHERE r.seq BETWEEN g.first AND g.last) ORDER BY g.first LIMIT 1";
-    let range: Option<(i64, i64)> =
-        conn.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((first, last)) = range else { return Ok(0) };
+    // Gaps first: those that are empty cost one look each, and a clearing may leave one between any two changes.
     let sql = "DELETE FROM records WHERE seq IN \
-                 (SELECT seq FROM records WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq LIMIT ?3)";
-    conn.prepare_cached(sql)?.execute(params![first, last, limit])
+                 (SELECT r.seq FROM gaps g CROSS JOIN records r ON r.seq BETWEEN g.first AND g.last LIMIT ?1)";
+    conn.prepare_cached(sql)?.execute([limit])
 }
 
 /// Whether the database holds nine tenths of what it may. The file itself shrinks only by a `VACUUM`, but what was
@@ -211,7 +285,7 @@ fn hash_of(conn: &Connection, seq: u64, gaps: &[Gap], identity: &Hash) -> rusqli
     if seq == 0 {
         return Ok(genesis(identity));
     }
-    if let Some(gap) = gaps.iter().find(|gap| gap.last == seq) {
+    if let Some(gap) = gap_ending(gaps, seq) {
         return Ok(gap.hash);
     }
     conn.prepare_cached("SELECT hash FROM records WHERE seq = ?1")?.query_row([signed(seq)], |row| row.get(0))

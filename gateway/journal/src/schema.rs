@@ -17,7 +17,8 @@ const APPLICATION_ID: i64 = 0x6d78_6774;
 pub(crate) const BUSY: Duration = Duration::from_secs(1);
 
 /// Each script leads from the schema of its place in the list to the next one. Only ever append.
-pub(crate) const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+pub(crate) const MIGRATIONS: &[&str] =
+    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// The schema that this build writes.
 pub(crate) fn latest() -> i64 {

@@ -11,7 +11,7 @@ use crate::key::{EpochKey, Slot};
 use crate::store::{Fault, Store};
 
 /// One seal as it lies in the database.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seal {
     pub(crate) id: u64,
     /// The last record that it covers.
@@ -74,6 +74,12 @@ impl Seal {
     pub(crate) fn last(conn: &Connection) -> rusqlite::Result<Option<Self>> {
         let sql = format!("SELECT {} FROM seals ORDER BY id DESC LIMIT 1", Self::COLUMNS);
         conn.query_row(&sql, [], Self::read).optional()
+    }
+
+    /// The seal with that id, if it is still there.
+    pub(crate) fn by_id(conn: &Connection, id: u64) -> rusqlite::Result<Option<Self>> {
+        let sql = format!("SELECT {} FROM seals WHERE id = ?1", Self::COLUMNS);
+        conn.query_row(&sql, [signed(id)], Self::read).optional()
     }
 
     fn insert(&self, conn: &Connection) -> rusqlite::Result<()> {

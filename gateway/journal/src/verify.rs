@@ -3,9 +3,9 @@
 //! that writes.
 //!
 //! What this finds: a record that was edited, removed, put in, moved or cut off; a part put back from an older copy; a
-//! tail forged below the last seal; personal fields removed without an erasure; records removed without retention; a
-//! journal that was emptied, by the key that is no longer the first. What it cannot find: a whole older state directory
-//! put back, its key included, or a new one in its place. That takes a checkpoint kept elsewhere.
+//! tail forged below the last seal; personal fields removed without an erasure; records removed without retention or a
+//! clearing; a journal that was emptied, by the key that is no longer the first. What it cannot find by itself: a whole
+//! older state directory put back, its key included, or a new one in its place. That takes a [`Checkpoint`].
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use crate::beginning::{self, Unsealed};
 use crate::chain::{COLUMNS, Hash, Line, Link, genesis, hex, identity, sha256, signed, unsigned};
-use crate::error::{Broken, JournalError, VerifyError};
+use crate::checkpoint::{Checkpoint, Standing};
+use crate::error::{Broken, JournalError, Mismatch, VerifyError};
 use crate::key::{self, KeyFile};
 use crate::query::database;
 use crate::retention::{self, Gap};
@@ -48,6 +49,9 @@ pub struct VerifyReport {
     pub head_seq: u64,
     /// The last record's hash, lower-case hexadecimal.
     pub head: String,
+    /// What is there of the checkpoint that it was held against; left out without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Standing>,
 }
 
 /// Checks a journal. `path` is the state directory or the database in it; the key file is looked for beside it.
@@ -55,6 +59,18 @@ pub struct VerifyReport {
 /// # Errors
 /// [`VerifyError::Broken`] with the first record that does not fit, [`VerifyError::Unreadable`] when it cannot be read.
 pub fn verify(path: &Path) -> Result<VerifyReport, VerifyError> {
+    check(path, None)
+}
+
+/// Checks a journal as [`verify`] does, and that it goes on from a checkpoint that was kept elsewhere.
+///
+/// # Errors
+/// As [`verify`], and [`VerifyError::Checkpoint`] when it does not.
+pub fn verify_against(path: &Path, checkpoint: &Checkpoint) -> Result<VerifyReport, VerifyError> {
+    check(path, Some(checkpoint))
+}
+
+fn check(path: &Path, checkpoint: Option<&Checkpoint>) -> Result<VerifyReport, VerifyError> {
     let path = database(path);
     let conn = schema::open_read_only(&path)?;
     let key_path = path.with_file_name(key::FILE);
@@ -67,7 +83,11 @@ pub fn verify(path: &Path) -> Result<VerifyReport, VerifyError> {
                 format!("its schema is {found}; start the gate once to bring it up to {}", schema::latest());
             return Err(JournalError::Damaged { path, why }.into());
         }
-        let looked = if found == 0 { unsealed(None, &key_path) } else { snapshot(&conn, &key_path) };
+        let looked = match checkpoint {
+            None if found == 0 => unsealed(None, &key_path),
+            Some(checkpoint) if found == 0 => return Err(checkpoint.without_a_seal().into()),
+            _ => snapshot(&conn, &key_path, checkpoint),
+        };
         // A gate that runs may have renewed its key between our look at the database and that at the file.
         match looked {
             Err(Trouble::Key(_)) if tries < 5 => std::thread::sleep(std::time::Duration::from_millis(50)),
@@ -105,6 +125,9 @@ pub(crate) fn check_tail(
     };
     check().map_err(|trouble: Trouble| match trouble {
         Trouble::Database(fault) => JournalError::database("read records from", path)(fault),
+        Trouble::Checkpoint(mismatch) => {
+            JournalError::Damaged { path: path.to_owned(), why: mismatch.to_string() }
+        }
         Trouble::Broken(broken) | Trouble::Key(broken) => {
             JournalError::Damaged { path: path.to_owned(), why: broken.to_string() }
         }
@@ -114,6 +137,7 @@ pub(crate) fn check_tail(
 /// What can come between.
 enum Trouble {
     Broken(Broken),
+    Checkpoint(Mismatch),
     Database(rusqlite::Error),
     /// The key does not fit, which may be a matter of time.
     Key(Broken),
@@ -135,6 +159,7 @@ impl Trouble {
     fn told(self, path: &Path, key_path: &Path) -> VerifyError {
         match self {
             Self::Broken(broken) => VerifyError::Broken(broken),
+            Self::Checkpoint(mismatch) => VerifyError::Checkpoint(mismatch),
             Self::Key(Broken { seq, what }) => {
                 let what = format!("`{}`: {what}", key_path.display());
                 VerifyError::Broken(Broken { seq, what })
@@ -151,8 +176,17 @@ fn broken(seq: u64, what: impl Into<String>) -> Broken {
 }
 
 /// Walks all records and seals as they stand at one moment.
-fn snapshot(conn: &Connection, key_path: &Path) -> Result<VerifyReport, Trouble> {
+fn snapshot(
+    conn: &Connection,
+    key_path: &Path,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<VerifyReport, Trouble> {
     let reading = conn.unchecked_transaction()?;
+    // Before the chain: who put an older copy back shall hear of that, and not of the key that does not fit it.
+    let standing = match checkpoint {
+        None => None,
+        Some(checkpoint) => Some(checkpoint.standing(&reading)?.map_err(Trouble::Checkpoint)?),
+    };
     let Some(last_seal) = Seal::last(&reading)? else { return unsealed(Some(&reading), key_path) };
     // First of all, as near as can be to the moment that the database is read at.
     let key = KeyFile::open_read_only(key_path).and_then(|file| file.find(&last_seal.next));
@@ -204,6 +238,7 @@ fn snapshot(conn: &Connection, key_path: &Path) -> Result<VerifyReport, Trouble>
     }
     check_past(&walk, &seals, &fingerprint, last_seal.seq)?;
     report.seals = seals.count;
+    report.checkpoint = standing;
     report.pruned = walk.gaps.iter().map(|gap| gap.last.saturating_sub(gap.first).saturating_add(1)).sum();
     report.unsealed_tail = walk.seq.saturating_sub(last_seal.seq);
     report.identity_proven = seals.from_the_first;
@@ -398,7 +433,7 @@ impl Walk {
 
     fn note_proof(&mut self, seq: u64, action: &str, proof: &[u8]) -> Result<(), Broken> {
         let proof = Hash::try_from(proof).map_err(|_| broken(seq, "its proof has another length"))?;
-        if action == retention::PRUNE {
+        if action == retention::PRUNE || action == retention::CLEAR {
             self.announced.push((seq, proof));
             return Ok(());
         }
@@ -417,12 +452,12 @@ impl Walk {
         if seq == self.seq {
             return Some(self.before);
         }
-        self.gaps.iter().find(|gap| gap.last == seq).map(|gap| gap.hash)
+        retention::gap_ending(&self.gaps, seq).map(|gap| gap.hash)
     }
 
     fn hash_at(&self, conn: &Connection, seq: u64) -> rusqlite::Result<Option<Hash>> {
         use rusqlite::OptionalExtension;
-        if let Some(gap) = self.gaps.iter().find(|gap| gap.last == seq) {
+        if let Some(gap) = retention::gap_ending(&self.gaps, seq) {
             return Ok(Some(gap.hash));
         }
         conn.query_row("SELECT hash FROM records WHERE seq = ?1", [signed(seq)], |row| row.get(0)).optional()

@@ -2,16 +2,17 @@
 //! runs the next batch gathers, so that nobody waits longer than two commits. It also decides when to seal, counts
 //! refusals together, and carries notes over hard times. It never waits for the disk; see `syncer` and `keeper`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::Unavailable;
-use crate::batch::{Batch, Rare};
+use crate::batch::{Batch, Clearer, Rare};
 use crate::coalesce::Coalescer;
 use crate::courier::Answer;
-use crate::keeper::{KeeperDesk, now};
+use crate::keeper::{KeeperDesk, Planned, now};
 use crate::lock::StateLock;
 use crate::queue::{Job, Queue};
 use crate::record::Record;
@@ -53,6 +54,10 @@ pub(crate) struct Writer {
     pub(crate) rare: Vec<Rare>,
     pub(crate) tidying: Vec<Answer>,
     pub(crate) pruned: u64,
+    /// Who asked for records to be cleared and waits for the plan, in order.
+    pub(crate) clearers: VecDeque<Clearer>,
+    /// Whose records are being taken out.
+    pub(crate) clearing: Option<Answer>,
 }
 
 /// The numbers of flows and runs that are reserved, so that a restart begins above them.
@@ -153,8 +158,23 @@ impl Writer {
                 batch.notes.push(record);
             }
         }
+        // What is counted of before a clearing must not be written after it.
+        if jobs.iter().any(|job| matches!(job, Job::Clear { .. } | Job::Erase { .. })) {
+            for record in self.coalescer.drain() {
+                if written.is_ok() {
+                    written = batch.note(&mut self.store, record);
+                } else {
+                    batch.notes.push(record);
+                }
+            }
+        }
+        let mut to_clear = Vec::new();
         for job in jobs.drain(..) {
             match job {
+                Job::Clear { before, record, answer } => {
+                    self.clearers.push_back(Clearer { record, answer });
+                    to_clear.push(before);
+                }
                 Job::Erase { what, record, answer } => self.rare.push(Rare::Erase { what, record, answer }),
                 Job::Tidy { answer } => {
                     self.tidying.push(answer);
@@ -174,7 +194,10 @@ impl Writer {
             .and_then(|()| batch.reserve(&mut self.store, &mut self.numbers))
             .and_then(|()| if seal { self.sealer.write(&mut self.store, now(), false) } else { Ok(()) })
             .and_then(|()| self.commit());
-        match self.settle(committed, seal) {
+        let settled = self.settle(committed, seal);
+        // Only now the keeper finds what came before the wish.
+        to_clear.into_iter().for_each(|before| self.keeper_desk.ask_clear(before));
+        match settled {
             Ok(()) => {
                 let used = if seal { self.sealed(at) } else { None };
                 let waiters = batch.answer();
@@ -203,6 +226,7 @@ impl Writer {
         }
         if self.sealer.is_ready() && (!self.rare.is_empty() || self.take_plan()) {
             let mut rare = self.rare.remove(0);
+            let prunes = matches!(rare, Rare::Prune { .. });
             let done = rare
                 .carry_out(&mut self.store, &self.sealer)
                 .and_then(|count| self.sealer.write(&mut self.store, now(), false).map(|()| count))
@@ -214,18 +238,27 @@ impl Writer {
             match self.settle(outcome, true) {
                 Ok(()) => {
                     let used = self.sealed(at);
-                    match rare {
-                        // The log still holds what was taken out.
-                        Rare::Erase { .. } => self.empty_log(at),
-                        Rare::Prune { .. } => (self.pruning, self.pruned) = (true, count),
-                    }
-                    self.sync_desk.ask(rare.answer(count), used);
+                    let waiters = match rare {
+                        Rare::Erase { answer, .. } => {
+                            // The log still holds what was taken out.
+                            self.empty_log(at);
+                            vec![(answer, count)]
+                        }
+                        Rare::Prune { clearing, .. } => {
+                            (self.pruning, self.pruned) = (true, count);
+                            self.clearing = clearing.map(|clearer| clearer.answer);
+                            Vec::new()
+                        }
+                    };
+                    self.sync_desk.ask(waiters, used);
                     self.shared.queue.nudge();
                 }
                 Err(fault) => {
                     self.shared.set_fault(Some(Arc::clone(&fault.why)));
                     rare.refuse(&fault);
-                    self.end_pruning(Err(Unavailable::new(Arc::clone(&fault.why))));
+                    if prunes {
+                        self.end_pruning(Err(Unavailable::new(Arc::clone(&fault.why))));
+                    }
                     return Err(fault);
                 }
             }
@@ -236,6 +269,9 @@ impl Writer {
             self.commit()?;
             self.clock.next_prune = at + PRUNE_PAUSE;
             if taken_out == 0 {
+                if self.clearing.is_some() {
+                    self.empty_log(at);
+                }
                 self.end_pruning(Ok(self.pruned));
             }
         }
@@ -250,29 +286,40 @@ impl Writer {
 
     /// Looks whether the keeper has planned something; whether that is to be carried out.
     fn take_plan(&mut self) -> bool {
-        match self.keeper_desk.take_plan() {
-            None => false,
-            Some(Ok(Some(plan))) => {
-                self.rare.push(Rare::Prune { plan });
-                true
+        let Some(Planned { clearing, plan }) = self.keeper_desk.take_plan() else { return false };
+        // The keeper plans for those who clear in the order in which they asked.
+        let clearer = if clearing { self.clearers.pop_front() } else { None };
+        let outcome = match plan {
+            Ok(Some(plan)) => {
+                self.rare.push(Rare::Prune { plan, clearing: clearer });
+                return true;
             }
-            Some(Ok(None)) => {
-                self.end_pruning(Ok(0));
-                false
+            Ok(None) => Ok(0),
+            Err(why) => Err(Unavailable::new(why)),
+        };
+        match clearer {
+            Some(clearer) => {
+                clearer.answer.send(outcome);
+                self.keeper_desk.set_busy(false);
             }
-            Some(Err(why)) => {
-                self.end_pruning(Err(Unavailable::new(why)));
-                false
-            }
+            None => self.end_pruning(outcome),
         }
+        false
     }
 
+    /// What was to be taken out is gone, or will not be. Who cleared is answered, else who waits for retention.
     fn end_pruning(&mut self, outcome: Result<u64, Unavailable>) {
         self.pruning = false;
         self.pruned = 0;
         self.keeper_desk.set_busy(false);
-        for answer in self.tidying.drain(..) {
-            answer.send(outcome.clone());
+        match (self.clearing.take(), outcome) {
+            (Some(answer), Ok(count)) => self.sync_desk.ask(vec![(answer, count)], None),
+            (Some(answer), Err(why)) => answer.send(Err(why)),
+            (None, outcome) => {
+                for answer in self.tidying.drain(..) {
+                    answer.send(outcome.clone());
+                }
+            }
         }
     }
 
@@ -321,7 +368,7 @@ impl Writer {
         let mut batch = Batch::default();
         for job in jobs.drain(..) {
             match job {
-                Job::Erase { answer, .. } | Job::Tidy { answer } => {
+                Job::Clear { answer, .. } | Job::Erase { answer, .. } | Job::Tidy { answer } => {
                     answer.send(Err(Unavailable::new(Arc::clone(&fault.why))));
                 }
                 job => batch.keep(job),
@@ -348,6 +395,13 @@ impl Writer {
         }
         if !self.carried.is_empty() {
             tracing::error!(records = self.carried.len(), "the journal ends before these could be written");
+        }
+        // What is cleared is out of the chain already; the next start takes the rest of it out.
+        if self.clearing.is_some() {
+            self.end_pruning(Ok(self.pruned));
+        }
+        for clearer in self.clearers.drain(..) {
+            clearer.answer.send(Err(crate::queue::closed()));
         }
         self.end_pruning(Err(crate::queue::closed()));
         self.sync_desk.ask(Vec::new(), None);

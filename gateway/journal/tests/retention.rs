@@ -85,6 +85,8 @@ fn seals_go_with_what_they_sealed_and_then_the_identity_is_a_claim() {
     }
     let identity = world.verify().unwrap();
     assert!(identity.identity_proven);
+    // A tenth of the size is for seals: here there is no room for any that is not needed.
+    world.options.max_size = 0;
     let (journal, _) = world.open();
     wait(journal.record(allowed(1))).unwrap();
     assert_eq!(wait(journal.tidy()), Ok(3));
@@ -92,9 +94,28 @@ fn seals_go_with_what_they_sealed_and_then_the_identity_is_a_claim() {
     let report = world.verify().unwrap();
     assert_eq!(report.identity, identity.identity);
     assert!(!report.identity_proven);
+    assert!(report.seals < identity.seals);
     // Whoever tries to claim another identity is found out.
     world.sql("UPDATE identity SET fingerprint = zeroblob(32)");
     assert!(matches!(world.verify(), Err(VerifyError::Broken(_))));
+}
+
+#[test]
+fn with_room_for_them_the_seals_stay_and_prove_the_identity() {
+    let mut world = World::new();
+    world.options.retention = Duration::from_secs(10 * 86_400);
+    for days in [40, 30, 20] {
+        let (journal, _) = world.open();
+        wait(journal.record(Record { at: days_ago(days), ..allowed(days) })).unwrap();
+        journal.close();
+    }
+    let before = world.verify().unwrap();
+    let (journal, _) = world.open();
+    assert_eq!(wait(journal.tidy()), Ok(3));
+    journal.close();
+    let report = world.verify().unwrap();
+    assert!(report.identity_proven && report.seals > before.seals, "{report:?}");
+    assert_eq!((report.identity, report.pruned), (before.identity, 3));
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! One record as a sentence for a person: who asked for what, how it was decided and by which rule, what was opened, what
+//! was moved, and why it ended. Pure. The text is as the app gave it: whoever shows it escapes it for where it is shown.
+
+use std::fmt::Write;
+
+use mexe_model::Reason;
+
+use crate::query::Row;
+
+/// The sentence.
+pub fn says(row: &Row) -> String {
+    let mut said = match row.kind.as_str() {
+        "decision" => decision(row),
+        "flow-end" => flow_end(row),
+        _ => change(row),
+    };
+    if row.erased {
+        said.push_str(" (personal fields erased)");
+    }
+    said
+}
+
+fn decision(row: &Row) -> String {
+    let mut said = match &row.action {
+        Some(action) => format!("{} asked for {action}", who(row)),
+        None => format!("{} made a request", who(row)),
+    };
+    add(&mut said, " to ", row.target.as_deref());
+    add(&mut said, " over ", row.ingress.as_deref());
+    match row.decision.as_deref() {
+        Some("allow") => {
+            said.push_str(": allowed");
+            add(&mut said, " by ", row.grant.map(|grant| grant.to_string()).as_deref());
+            add(&mut said, ", rule ", row.rule.as_deref());
+            add(&mut said, ", class ", row.class.as_deref());
+            add(&mut said, ", opens ", row.flow.map(|flow| flow.to_string()).as_deref());
+            if !row.addresses.is_empty() {
+                add(&mut said, " to ", Some(&row.addresses.join(" or ")));
+            }
+        }
+        Some("ask") => {
+            said.push_str(": the user is asked");
+            add(&mut said, ", rule ", row.rule.as_deref());
+        }
+        _ => {
+            said.push_str(": refused");
+            add(&mut said, ", ", why(row).as_deref());
+            add(&mut said, ", rule ", row.rule.as_deref());
+        }
+    }
+    match row.count {
+        1 => {}
+        count => add(&mut said, ", ", Some(&format!("{count} times"))),
+    }
+    said
+}
+
+fn flow_end(row: &Row) -> String {
+    let mut said = row.flow.map_or_else(|| "a flow".to_owned(), |flow| flow.to_string());
+    add(&mut said, " of ", Some(&who(row)));
+    add(&mut said, " to ", row.target.as_deref());
+    add(&mut said, " over ", row.ingress.as_deref());
+    add(&mut said, ", class ", row.class.as_deref());
+    said.push_str(", ended");
+    add(&mut said, " after ", row.duration_ms.map(|millis| format!("{millis} ms")).as_deref());
+    add(&mut said, ": ", row.bytes_up.map(|bytes| format!("{bytes} bytes up")).as_deref());
+    add(&mut said, ", ", row.bytes_down.map(|bytes| format!("{bytes} bytes down")).as_deref());
+    add(&mut said, ", because ", why(row).as_deref());
+    said
+}
+
+fn change(row: &Row) -> String {
+    let action = row.action.as_deref().unwrap_or("change");
+    let mut said = match CHANGES.binary_search_by_key(&action, |(action, _)| action) {
+        Ok(found) => CHANGES.get(found).map_or(action, |(_, said)| said).to_owned(),
+        Err(_) => action.to_owned(),
+    };
+    if matches!(action, "journal.clear" | "journal.erase") {
+        add(&mut said, " of ", Some(&format!("{} records", row.count)));
+    }
+    if row.app.is_some() {
+        add(&mut said, ": ", Some(&who(row)));
+    }
+    add(&mut said, ", to ", row.target.as_deref());
+    add(&mut said, ", ", row.grant.map(|grant| grant.to_string()).as_deref());
+    add(&mut said, ", because ", why(row).as_deref());
+    add(&mut said, " ", row.detail.as_ref().map(ToString::to_string).as_deref());
+    said
+}
+
+/// What was done, for a person; others are shown by their name. In alphabetical order.
+const CHANGES: &[(&str, &str)] = &[
+    ("administrator.set", "an administrator was set"),
+    ("app.fetch", "a package was fetched"),
+    ("app.install", "an app was installed"),
+    ("app.remove", "an app was removed"),
+    ("app.resume", "an app was let run again"),
+    ("app.suspend", "an app was suspended"),
+    ("card.change", "the card's contents changed"),
+    ("card.insert", "a card was inserted"),
+    ("card.remove", "the card was removed"),
+    ("card.swap", "the card was exchanged"),
+    ("ccm.apply", "a certificate configuration message was applied"),
+    ("clock.floor", "the earliest time that it can be moved on"),
+    ("grant.expire", "a permission ran out"),
+    ("grant.give", "a permission was given"),
+    ("grant.lapse", "permissions for a time lapsed"),
+    ("grant.revoke", "a permission was taken back"),
+    ("journal.clear", "the user cleared the journal"),
+    ("journal.erase", "personal fields were erased"),
+    ("journal.prune", "old records were taken out"),
+    ("list.add", "a revocation list was added"),
+    ("root.add", "a root was added"),
+    ("root.disable", "a root was switched off"),
+    ("root.enable", "a root was switched on"),
+    ("root.remove", "a root was removed"),
+    ("run.begin", "a run began"),
+    ("run.end", "a run ended"),
+];
+
+/// The app, with what it was and its run.
+fn who(row: &Row) -> String {
+    let run = row.run.map(|run| run.to_string());
+    let about: Vec<&str> =
+        row.domain.as_deref().into_iter().chain(run.as_deref()).chain(row.binding.as_deref()).collect();
+    let name = match &row.app {
+        Some(app) => app.as_str(),
+        None if row.erased => "an app",
+        None => "somebody unknown",
+    };
+    if about.is_empty() { name.to_owned() } else { format!("{name} ({})", about.join(", ")) }
+}
+
+/// The reason's code and what it means.
+fn why(row: &Row) -> Option<String> {
+    let code = row.reason.as_deref()?;
+    Some(match code.parse::<Reason>() {
+        Ok(reason) => format!("{code} ({})", reason.says()),
+        Err(_) => code.to_owned(),
+    })
+}
+
+fn add(said: &mut String, before: &str, what: Option<&str>) {
+    if let Some(what) = what {
+        // INVARIANT: writing to a String does not fail.
+        let _ = write!(said, "{before}{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_changes_that_have_words_are_in_order() {
+        assert!(CHANGES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+}
