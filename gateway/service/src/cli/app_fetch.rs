@@ -1,9 +1,10 @@
 //! `app fetch`: lets the gate fetch and judge a package, shows what it is, and installs it if the user says so.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 
 use serde_json::{Value, json};
 
+use super::ask::agreed;
 use super::fault::{Fault, Stop};
 use super::{Exit, Global, output};
 use crate::client::ApiPath;
@@ -31,7 +32,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     let path = ApiPath::new("/v1/fetches").segment(&id);
     if !args.yes {
         output::text(&output::facts(&fetched))?;
-        if !agreed() {
+        if !agreed("Install it?") {
             global.with_gate(async |mut gate| Ok(gate.delete(&path).await?))?;
             return global.print(&json!({ "installed": false }), |_| "not installed".to_owned());
         }
@@ -39,16 +40,4 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     let path = path.segment("install");
     let answer = global.with_gate(async |mut gate| Ok(gate.post(&path, &json!({})).await?))?;
     global.print(&answer, output::facts)
-}
-
-/// Only a plain yes is one.
-fn agreed() -> bool {
-    let mut err = std::io::stderr().lock();
-    // Without a terminal that can be written to, nobody read the question.
-    if write!(err, "Install it? [y/N] ").and_then(|()| err.flush()).is_err() {
-        return false;
-    }
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
 }

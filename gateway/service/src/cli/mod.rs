@@ -13,6 +13,7 @@ mod app_show;
 mod app_start;
 mod app_stop;
 mod app_verify;
+mod ask;
 mod ccm;
 mod check_config;
 mod completions;

@@ -209,6 +209,17 @@ impl Client {
         self.exchange(Method::DELETE, path, Body::Empty).await
     }
 
+    /// As [`Client::delete`], for what takes as long as it takes: there is no time limit here.
+    ///
+    /// # Errors
+    /// When the gate refuses, or the connection breaks.
+    pub async fn delete_patiently(&mut self, path: &ApiPath) -> Result<Value, ClientError> {
+        let request = request(Method::DELETE, path)
+            .body(Body::Empty)
+            .map_err(|e| ClientError::broken("cannot make the request", e))?;
+        answer(self.sender.send_request(request).await.map_err(connection_broke)?).await
+    }
+
     /// `POST` of a package's bytes, streamed: `length` bytes are read from `file`. There is no time limit, because a
     /// large package takes its time.
     ///

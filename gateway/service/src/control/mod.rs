@@ -60,7 +60,8 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/lists", get(trust::lists).post(trust::add_list).layer(DefaultBodyLimit::disable()))
         .route("/v1/ccm", post(trust::apply_message).layer(DefaultBodyLimit::disable()))
         .route("/v1/administrator", get(trust::administrator).put(trust::set_administrator))
-        .route("/v1/journal", get(journal::list))
+        .route("/v1/journal", get(journal::list).delete(journal::clear))
+        .route("/v1/journal/checkpoint", get(journal::checkpoint))
         .fallback(|| async { Problem::new(Reason::NotFound, "there is no such route; see /v1/openapi.json") })
         .method_not_allowed_fallback(|| async {
             Problem::new(Reason::NotFound, "this route has no such method; see /v1/openapi.json")

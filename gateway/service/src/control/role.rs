@@ -81,6 +81,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/v1/administrator", roles: USER },
     Route { method: Method::PUT, path: "/v1/administrator", roles: USER },
     Route { method: Method::GET, path: "/v1/journal", roles: USER },
+    Route { method: Method::DELETE, path: "/v1/journal", roles: USER },
+    Route { method: Method::GET, path: "/v1/journal/checkpoint", roles: USER },
 ];
 
 /// Whether the caller may call this route.
