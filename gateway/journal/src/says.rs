@@ -72,11 +72,12 @@ fn flow_end(row: &Row) -> String {
 fn change(row: &Row) -> String {
     let action = row.action.as_deref().unwrap_or("change");
     let mut said = match CHANGES.binary_search_by_key(&action, |(action, _)| action) {
-        Ok(found) => CHANGES.get(found).map_or(action, |(_, said)| said).to_owned(),
+        // With the name, since that is what one filters by.
+        Ok(found) => CHANGES.get(found).map_or(action.to_owned(), |(_, said)| format!("{said} ({action})")),
         Err(_) => action.to_owned(),
     };
     if matches!(action, "journal.clear" | "journal.erase") {
-        add(&mut said, " of ", Some(&format!("{} records", row.count)));
+        add(&mut said, ", ", Some(&format!("{} records", row.count)));
     }
     if row.app.is_some() {
         add(&mut said, ": ", Some(&who(row)));
@@ -102,6 +103,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("card.swap", "the card was exchanged"),
     ("ccm.apply", "a certificate configuration message was applied"),
     ("clock.floor", "the earliest time that it can be moved on"),
+    ("device.name", "the device got its name"),
     ("grant.expire", "a permission ran out"),
     ("grant.give", "a permission was given"),
     ("grant.lapse", "permissions for a time lapsed"),
@@ -150,6 +152,101 @@ fn add(said: &mut String, before: &str, what: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn row(kind: &str) -> Row {
+        Row {
+            seq: 1,
+            at: mexe_model::WallTime::from_secs(1),
+            kind: kind.to_owned(),
+            app: Some("weather".to_owned()),
+            run: Some(mexe_model::RunId(3)),
+            flow: None,
+            domain: Some("third-party".to_owned()),
+            action: None,
+            target: Some("a.example:443".to_owned()),
+            decision: None,
+            reason: None,
+            grant: None,
+            rule: None,
+            binding: None,
+            ingress: None,
+            class: None,
+            bytes_up: None,
+            bytes_down: None,
+            duration_ms: None,
+            addresses: Vec::new(),
+            count: 1,
+            detail: None,
+            erased: false,
+            hash: String::new(),
+            says: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_asked_and_by_which_rule_it_was_refused() {
+        let refused = Row {
+            action: Some("network.connect".to_owned()),
+            decision: Some("deny".to_owned()),
+            reason: Some("permission-missing".to_owned()),
+            rule: Some("network.connect session (standard)".to_owned()),
+            count: 4,
+            ..row("decision")
+        };
+        let means = Reason::PermissionMissing.says();
+        assert_eq!(
+            says(&refused),
+            format!(
+                "weather (third-party, run-3) asked for network.connect to a.example:443: refused, permission-missing \
+                 ({means}), rule network.connect session (standard), 4 times"
+            )
+        );
+        let nobody = Row { app: None, run: None, domain: None, action: None, target: None, ..refused };
+        assert!(says(&nobody).starts_with("somebody unknown made a request: refused"), "{}", says(&nobody));
+    }
+
+    #[test]
+    fn an_end_says_what_was_moved_and_why_it_ended_and_what_was_erased_stays_unsaid() {
+        let end = Row {
+            flow: Some(mexe_model::FlowId(9)),
+            class: Some("background".to_owned()),
+            bytes_up: Some(10),
+            bytes_down: Some(2000),
+            duration_ms: Some(35),
+            reason: Some("run-ended".to_owned()),
+            ..row("flow-end")
+        };
+        let means = Reason::RunEnded.says();
+        assert_eq!(
+            says(&end),
+            format!(
+                "flow-9 of weather (third-party, run-3) to a.example:443, class background, ended after 35 ms: 10 bytes \
+                 up, 2000 bytes down, because run-ended ({means})"
+            )
+        );
+        let erased = Row { app: None, run: None, target: None, reason: None, erased: true, ..end };
+        assert_eq!(
+            says(&erased),
+            "flow-9 of an app (third-party), class background, ended after 35 ms: 10 bytes up, 2000 bytes down (personal \
+             fields erased)"
+        );
+    }
+
+    #[test]
+    fn a_change_says_what_was_done_and_by_which_name_to_look_for_it() {
+        let given = Row {
+            action: Some("grant.give".to_owned()),
+            grant: Some(mexe_model::GrantId(7)),
+            run: None,
+            ..row("change")
+        };
+        assert_eq!(
+            says(&given),
+            "a permission was given (grant.give): weather (third-party), to a.example:443, grant-7"
+        );
+        let other = Row { action: Some("moon.rise".to_owned()), target: None, grant: None, ..given };
+        assert_eq!(says(&other), "moon.rise: weather (third-party)");
+    }
 
     #[test]
     fn the_changes_that_have_words_are_in_order() {

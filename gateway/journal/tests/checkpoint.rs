@@ -153,7 +153,10 @@ fn a_document_that_was_changed_anywhere_is_none() {
         changed[key] = match value {
             serde_json::Value::String(text) => {
                 let last = if text.ends_with('0') { '1' } else { '0' };
-                format!("{}{last}", &text[..text.len() - 1]).into()
+                let mut changed = text.clone();
+                changed.pop();
+                changed.push(last);
+                changed.into()
             }
             number => (number.as_u64().unwrap() + 1).into(),
         };
