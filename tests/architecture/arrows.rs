@@ -40,7 +40,7 @@ fn plan() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("mexe-qos", MODEL),
         ("mexe-wire", MODEL),
         ("mexe-forge", &["mexe-model", "mexe-certs"]),
-        ("mexe-card", &["mexe-model", "mexe-certs"]),
+        ("mexe-card", &["mexe-model", "mexe-certs", "mexe-wire"]),
         ("mexe-relay", ENGINES),
         ("mexe-journal", ENGINES),
         ("mexe-console", ENGINES),

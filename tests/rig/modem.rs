@@ -1,6 +1,6 @@
 //! A fake modem on a pseudo terminal, with an emulated card in its slot: AT+CIMI, AT+CCID, AT+CRSM, AT+CSIM and the
-//! words that modems say on their own. Its habits are switches, because no two modems have the same. It keeps every
-//! line that it was ever sent.
+//! words that modems say on their own; and voice calls ([`crate::line`]). Its habits are switches, because no two modems
+//! have the same. It keeps every line and every byte that it was ever sent.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,6 +18,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::card::Emulator;
+use crate::line::{Line, Progress, VoiceHabits};
 
 /// What this modem does.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Habits {
     pub silent: bool,
     /// Answers with this instead of what is right.
     pub instead: Option<String>,
+    /// What it does about calls.
+    pub calls: VoiceHabits,
 }
 
 impl Default for Habits {
@@ -57,6 +60,7 @@ impl Default for Habits {
             verbose: false,
             silent: false,
             instead: None,
+            calls: VoiceHabits::default(),
         }
     }
 }
@@ -64,6 +68,8 @@ impl Default for Habits {
 struct State {
     habits: Habits,
     card: Option<Emulator>,
+    line: Line,
+    bytes: Vec<u8>,
     heard: Vec<String>,
     to_card: Vec<Vec<u8>>,
 }
@@ -91,7 +97,14 @@ impl FakeModem {
         let mut raw = tcgetattr(&other_side).unwrap();
         raw.make_raw();
         tcsetattr(&other_side, OptionalActions::Now, &raw).unwrap();
-        let state = State { habits, card: card.map(Emulator::new), heard: Vec::new(), to_card: Vec::new() };
+        let state = State {
+            habits,
+            card: card.map(Emulator::new),
+            line: Line::default(),
+            bytes: Vec::new(),
+            heard: Vec::new(),
+            to_card: Vec::new(),
+        };
         let state = Arc::new(Mutex::new(state));
         let over = Arc::new(AtomicBool::new(false));
         let master = Arc::new(File::from(master));
@@ -136,6 +149,33 @@ impl FakeModem {
         self.state.lock().unwrap().heard.clone()
     }
 
+    /// Every byte that it was ever sent.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.state.lock().unwrap().bytes.clone()
+    }
+
+    /// Moves the call that was dialled on.
+    pub fn progress(&self, progress: Progress) {
+        let mut state = self.state.lock().unwrap();
+        let said = state.line.progress(progress);
+        write(&self.master, &said, 0);
+    }
+
+    /// Puts a call there that came in: 0 is active, 1 held, 4 ringing.
+    pub fn comes_in(&self, stage: u8) {
+        self.state.lock().unwrap().line.comes_in(stage);
+    }
+
+    /// How many calls it has.
+    pub fn calls(&self) -> usize {
+        self.state.lock().unwrap().line.calls()
+    }
+
+    /// The tones that went into calls.
+    pub fn tones(&self) -> String {
+        self.state.lock().unwrap().line.tones.clone()
+    }
+
     /// Every command that its cards were ever sent.
     pub fn sent_to_cards(&self) -> Vec<Vec<u8>> {
         let state = self.state.lock().unwrap();
@@ -157,6 +197,12 @@ fn serve(master: &File, state: &Mutex<State>, over: &AtomicBool) {
     let mut buffer = Vec::new();
     let tick = rustix::time::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
     while !over.load(Ordering::SeqCst) {
+        {
+            // Said before anybody else looks at the list.
+            let mut state = state.lock().unwrap();
+            let said = state.line.tick();
+            write(master, &said, state.habits.piece);
+        }
         let mut ready = [PollFd::new(master, PollFlags::IN)];
         if !matches!(poll(&mut ready, Some(&tick)), Ok(1..)) {
             continue;
@@ -164,6 +210,16 @@ fn serve(master: &File, state: &Mutex<State>, over: &AtomicBool) {
         let mut piece = [0; 1024];
         let mut reading = master;
         let Ok(read @ 1..) = reading.read(&mut piece) else { continue };
+        {
+            let mut state = state.lock().unwrap();
+            state.bytes.extend_from_slice(&piece[..read]);
+            if state.line.waits {
+                // Whatever it was.
+                let said = state.line.stop();
+                write(master, &said, state.habits.piece);
+                continue;
+            }
+        }
         buffer.extend_from_slice(&piece[..read]);
         while let Some(end) = buffer.iter().position(|byte| *byte == b'\r') {
             let line: Vec<u8> = buffer.drain(..=end).collect();
@@ -203,9 +259,14 @@ impl State {
         if line.eq_ignore_ascii_case("ATE0") {
             self.habits.echo = false;
         }
-        out += &match self.done(line) {
-            Ok(None) => "\r\nOK\r\n".to_owned(),
-            Ok(Some(answer)) => format!("\r\n{answer}\r\n\r\nOK\r\n"),
+        let midway: String = self.habits.calls.midway.iter().map(|line| format!("\r\n{line}\r\n")).collect();
+        let done = self.done(line);
+        if self.line.waits {
+            return (out, self.habits.piece);
+        }
+        out += &match done {
+            Ok(None) => format!("{midway}\r\nOK\r\n"),
+            Ok(Some(answer)) => format!("\r\n{answer}\r\n{midway}\r\nOK\r\n"),
             Err(None) => "\r\nERROR\r\n".to_owned(),
             Err(Some(number)) if self.habits.verbose => format!("\r\n+CME ERROR: {}\r\n", in_words(number)),
             Err(Some(number)) => format!("\r\n+CME ERROR: {number}\r\n"),
@@ -215,6 +276,9 @@ impl State {
 
     /// The line that answers, or the number of an error.
     fn done(&mut self, line: &str) -> Result<Option<String>, Option<u16>> {
+        if let Some(done) = self.line.done(line, &self.habits.calls) {
+            return done;
+        }
         let (name, arguments) = line.split_once('=').unwrap_or((line, ""));
         match name.to_ascii_uppercase().as_str() {
             "AT" | "ATE0" | "AT+CMEE" => return Ok(None),
@@ -270,6 +334,7 @@ impl State {
 
 fn in_words(number: u16) -> &'static str {
     match number {
+        3 => "operation not allowed",
         4 => "operation not supported",
         10 => "SIM not inserted",
         11 => "SIM PIN required",

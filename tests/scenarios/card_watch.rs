@@ -21,6 +21,7 @@ fn timing() -> Timing {
         quiet: Duration::from_millis(30),
         busy: Duration::from_millis(5),
         tries: 5,
+        ..Timing::default()
     }
 }
 

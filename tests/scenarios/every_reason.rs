@@ -9,6 +9,10 @@ use mexe_model::Reason;
 
 /// Reason, file without its ending, test.
 const PROVOKED: &[(Reason, &str, &str)] = &[
+    (Reason::CallNotActive, "calls", "tones_go_only_into_the_own_call_and_only_when_it_is_the_open_one"),
+    (Reason::EmergencyNumber, "calls", "nothing_but_a_number_reaches_the_port"),
+    (Reason::LineBusy, "calls", "one_call_at_a_time_and_none_beside_the_users"),
+    (Reason::NoVoiceBearer, "calls", "a_modem_without_voice_and_a_dial_that_is_refused_have_their_reasons"),
     (
         Reason::AdministratorRequired,
         "administrator",
@@ -243,6 +247,7 @@ fn functions(source: &str) -> BTreeMap<String, (bool, String)> {
     let mut lines = source.lines().peekable();
     let mut is_test = false;
     while let Some(line) = lines.next() {
+        let line = line.strip_prefix("async ").unwrap_or(line);
         let name = line.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next());
         if let Some(name) = name {
             let mut text = line.to_owned();
@@ -252,7 +257,8 @@ fn functions(source: &str) -> BTreeMap<String, (bool, String)> {
             }
             found.insert(name.to_owned(), (is_test, text));
         }
-        is_test = line == "#[test]" || (is_test && (line.starts_with("#[") || line.starts_with("//")));
+        is_test = ["#[test]", "#[tokio::test]"].contains(&line)
+            || (is_test && (line.starts_with("#[") || line.starts_with("//")));
     }
     found
 }

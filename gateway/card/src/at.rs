@@ -2,6 +2,7 @@
 //! out of bytes. The one place that makes text for a modem. [`Command`] has no form for a PIN.
 
 use mexe_certs::usim::CardKind;
+use mexe_wire::telephone::{Number, Tone};
 
 use crate::apdu::Apdu;
 
@@ -32,6 +33,37 @@ pub enum Command {
         /// The kind of card that it is for.
         kind: CardKind,
     },
+    /// A voice call.
+    Dial(Number),
+    /// End the call, as modems have always been told.
+    HangUp,
+    /// End the voice call, where a modem says yes to [`Command::HangUp`] and does nothing (+CVHU).
+    HangUpVoice,
+    /// Which calls there are.
+    CurrentCalls,
+    /// One tone into the call.
+    Tone {
+        /// Which.
+        tone: Tone,
+        /// How this modem wants it written.
+        form: ToneForm,
+    },
+}
+
+/// How a tone is written; modems differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToneForm {
+    /// `AT+VTS=5`.
+    Plain,
+    /// `AT+VTS="5"`.
+    Quoted,
+    /// `AT+VTS={5,2}`: for two tenths of a second.
+    Timed,
+}
+
+impl ToneForm {
+    /// Every form, the most common first.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Quoted, Self::Timed];
 }
 
 /// An access of AT+CRSM.
@@ -87,6 +119,36 @@ impl Command {
                     apdu.encode(*kind, false).iter().map(|byte| format!("{byte:02X}")).collect();
                 format!("AT+CSIM={},\"{hex}\"", hex.len())
             }
+            Self::Dial(number) => format!("ATD{number};"),
+            Self::HangUp => "ATH".to_owned(),
+            Self::HangUpVoice => "AT+CHUP".to_owned(),
+            Self::CurrentCalls => "AT+CLCC".to_owned(),
+            Self::Tone { tone, form } => {
+                let tone = tone.as_char();
+                match form {
+                    ToneForm::Plain => format!("AT+VTS={tone}"),
+                    ToneForm::Quoted => format!("AT+VTS=\"{tone}\""),
+                    ToneForm::Timed => format!("AT+VTS={{{tone},2}}"),
+                }
+            }
+        }
+    }
+
+    /// What may stand in an error or a log: a number is the user's business, and tones may be a PIN.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Dial(_) => "ATD".to_owned(),
+            Self::Tone { .. } => "AT+VTS".to_owned(),
+            other => other.text(),
+        }
+    }
+
+    /// How many lines may answer it.
+    pub(crate) const fn answers_max(&self) -> usize {
+        match self {
+            // TS 22.030 knows of seven calls at a time and a waiting one.
+            Self::CurrentCalls => 16,
+            _ => 1,
         }
     }
 
@@ -96,7 +158,14 @@ impl Command {
             |prefix: &str| line.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
         let is_digits = || !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit());
         match self {
-            Self::Attention | Self::EchoOff | Self::NumericErrors => false,
+            Self::Attention
+            | Self::EchoOff
+            | Self::NumericErrors
+            | Self::Dial(_)
+            | Self::HangUp
+            | Self::HangUpVoice
+            | Self::Tone { .. } => false,
+            Self::CurrentCalls => begins("+CLCC:"),
             Self::Imsi => is_digits() || begins("+CIMI:"),
             Self::CardNumber => is_digits() || ["+CCID:", "+ICCID:", "^ICCID:"].into_iter().any(begins),
             Self::Restricted { .. } => begins("+CRSM:"),
@@ -115,12 +184,13 @@ pub enum Final {
 }
 
 impl Final {
-    /// Reads a line, if it is one that ends a command.
+    /// Reads a line, if it is one that ends a command. How a call ended (`NO CARRIER` and the like) is none: it may come
+    /// in the middle of any answer.
     pub fn read(line: &str) -> Option<Self> {
         let failed = |number| Some(Self::Failed(number, line.to_owned()));
         match line {
             "OK" => Some(Self::Done),
-            "ERROR" | "COMMAND NOT SUPPORT" | "NO CARRIER" | "BUSY" | "NO ANSWER" => failed(None),
+            "ERROR" | "COMMAND NOT SUPPORT" => failed(None),
             _ => {
                 let cme = line.strip_prefix("+CME ERROR:").or_else(|| line.strip_prefix("+CMS ERROR:"))?;
                 let cme = cme.trim();
@@ -225,6 +295,8 @@ const LINE_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {
+    use mexe_wire::telephone::{EmergencyNumbers, Tones};
+
     use super::*;
 
     #[test]
@@ -245,6 +317,17 @@ mod tests {
         assert_eq!(top.text(), "AT+CRSM=176,12258,0,0,10");
         let select = Command::Generic { apdu: Apdu::SelectPath(path), kind: CardKind::Usim };
         assert_eq!(select.text(), r#"AT+CSIM=22,"00A40804067FFF5F3C4F41""#);
+        let number = Number::parse("+49 30 12345", &EmergencyNumbers::default()).unwrap();
+        let dial = Command::Dial(number);
+        assert_eq!((dial.text(), dial.name()), ("ATD+493012345;".to_owned(), "ATD".to_owned()));
+        let tones = Tones::parse("#").unwrap();
+        let sent = ToneForm::ALL.map(|form| {
+            let tone = tones.iter().next().unwrap();
+            let command = Command::Tone { tone, form };
+            assert!(!format!("{command:?}{}", command.name()).contains('#'));
+            command.text()
+        });
+        assert_eq!(sent, ["AT+VTS=#", "AT+VTS=\"#\"", "AT+VTS={#,2}"]);
     }
 
     #[test]
@@ -253,7 +336,9 @@ mod tests {
         assert_eq!(Final::read("+CME ERROR: 14"), Some(Final::Failed(Some(14), "+CME ERROR: 14".to_owned())));
         let text = "+CME ERROR: SIM not inserted";
         assert_eq!(Final::read(text), Some(Final::Failed(Some(10), text.to_owned())));
-        for line in ["+CRSM: 144,0", "001010123456789", "+CPIN: READY", "OKAY", ""] {
+        for line in
+            ["+CRSM: 144,0", "001010123456789", "+CPIN: READY", "OKAY", "", "NO CARRIER", "BUSY", "RING"]
+        {
             assert_eq!(Final::read(line), None, "{line}");
         }
     }

@@ -32,6 +32,9 @@ pub enum Fault {
     /// The modem or its card is not ready, again and again.
     #[error("the card is busy")]
     CardBusy,
+    /// The modem dials, and would stop at a word.
+    #[error("the modem dials and cannot be asked until that call is through")]
+    ModemDials,
     /// The modem's answer makes no sense.
     #[error("the modem's answer to `{command}` makes no sense")]
     ModemMalformed {
@@ -81,6 +84,7 @@ impl Fault {
             Self::CardMalformed { .. } => "card-malformed",
             Self::CardRefused { .. } => "card-refused",
             Self::CardBusy => "card-busy",
+            Self::ModemDials => "modem-dials",
             Self::ModemMalformed { .. } => "modem-malformed",
             Self::ModemGone(_) => "modem-gone",
             Self::ModemRefused { .. } => "modem-refused",

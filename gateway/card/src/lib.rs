@@ -4,12 +4,16 @@
 //!
 //! Nothing here can send a PIN: what goes to a card is an [`apdu::Apdu`] or a [`at::Command`], and neither has a form
 //! for it. A card that wants one is [`Fault::CardLocked`].
+//!
+//! The modem makes voice calls as well ([`calls`]): the port has one owner, so what watches the card serves them.
 
 pub mod apdu;
 pub mod at;
+pub mod calls;
 pub mod directory;
 mod fault;
 mod fcp;
+mod link;
 pub mod modem;
 #[cfg(feature = "pcsc")]
 pub mod reader;
@@ -18,6 +22,7 @@ pub mod serial;
 mod source;
 pub mod watch;
 
+pub use self::calls::{Call, CallFault, End, State, Voice};
 pub use self::fault::Fault;
 pub use self::modem::Modem;
 pub use self::source::{Source, read_image};

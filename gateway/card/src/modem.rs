@@ -2,21 +2,23 @@
 //! what the modem says on its own. Files are read with AT+CRSM where the modem knows paths, else with AT+CSIM.
 //!
 //! What a modem says on its own is kept for [`crate::Watch`]. A command that was given up leaves the modem's late answer
-//! on the line; it is waited out before the next one.
+//! on the line; it is waited out before the next one. Voice calls share the port ([`crate::calls`]): what is due for one
+//! comes before every command for the card.
 
 use std::collections::VecDeque;
-use std::io;
 use std::time::Duration;
 
 use mexe_certs::usim::{CardKind, File, Part, Unread};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
 use crate::apdu::{Apdu, Commands, Exchange, meaning};
 use crate::at::{
-    self, Access, Command, Final, Lines, SIM_BUSY, SIM_FAILURE, SIM_NOT_INSERTED, SIM_PIN_REQUIRED,
+    self, Access, Command, Final, SIM_BUSY, SIM_FAILURE, SIM_NOT_INSERTED, SIM_PIN_REQUIRED,
     SIM_PIN2_REQUIRED, SIM_PUK_REQUIRED, SIM_PUK2_REQUIRED,
 };
+use crate::calls::{Calls, Pace, Voice};
+use crate::link::Link;
 use crate::{Fault, Source, fcp};
 
 /// How long to wait for a modem.
@@ -30,6 +32,8 @@ pub struct Timing {
     pub busy: Duration,
     /// How many tries a busy card gets.
     pub tries: u32,
+    /// For voice calls.
+    pub calls: Pace,
 }
 
 impl Default for Timing {
@@ -39,6 +43,7 @@ impl Default for Timing {
             quiet: Duration::from_millis(300),
             busy: Duration::from_millis(500),
             tries: 10,
+            calls: Pace::default(),
         }
     }
 }
@@ -46,14 +51,14 @@ impl Default for Timing {
 /// A modem.
 #[derive(Debug)]
 pub struct Modem<P> {
-    port: P,
-    timing: Timing,
-    lines: Lines,
+    pub(crate) link: Link<P>,
+    pub(crate) timing: Timing,
     /// What the modem said on its own. Full: the oldest is forgotten; a card event among them is found by asking.
-    unsolicited: VecDeque<String>,
+    pub(crate) unsolicited: VecDeque<String>,
     /// A command was given up, so that its answer may still come.
-    unsettled: bool,
+    pub(crate) unsettled: bool,
     way: Way,
+    pub(crate) calls: Calls,
 }
 
 /// How files are read.
@@ -72,13 +77,13 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
     /// The modem does not answer, or the port is gone.
     pub async fn open(port: P, timing: Timing) -> Result<Self, Fault> {
         let mut modem = Self {
-            port,
+            link: Link::new(port),
             timing,
-            lines: Lines::default(),
             unsolicited: VecDeque::new(),
             // Whoever had the port before may have left half a conversation.
             unsettled: true,
             way: Way::Restricted,
+            calls: Calls::default(),
         };
         // Not every modem knows them, and none of them is needed.
         for command in [Command::EchoOff, Command::NumericErrors] {
@@ -95,27 +100,22 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
         self.way = Way::Restricted;
     }
 
-    /// The next line that the modem says on its own, or nothing when there is none for that long.
-    ///
-    /// # Errors
-    /// The port is gone.
-    pub async fn overhear(&mut self, wait: Duration) -> Result<Option<String>, Fault> {
-        if let Some(line) = self.unsolicited.pop_front() {
-            return Ok(Some(line));
-        }
-        match timeout(wait, self.line()).await {
-            Ok(line) => line.map(Some),
-            Err(_) => Ok(None),
-        }
+    /// Makes calls over this modem as long as it is used: asked something, or listened to.
+    pub fn voice(&self) -> Voice {
+        self.calls.voice()
     }
 
     /// Sends a command and gives the lines that answer it. A card that is busy is asked again.
     ///
     /// # Errors
-    /// The modem or its card says no, does not answer, or is gone.
+    /// The modem or its card says no, does not answer, dials, or is gone.
     pub async fn ask(&mut self, command: &Command) -> Result<Vec<String>, Fault> {
         for _ in 0..self.timing.tries {
-            match self.ask_once(command).await? {
+            while self.serve_call().await? {}
+            if self.is_dialling() {
+                return Err(Fault::ModemDials);
+            }
+            match self.ask_once(command, self.timing.answer).await? {
                 (lines, Final::Done) => return Ok(lines),
                 (_, Final::Failed(number, answer)) => match number {
                     Some(SIM_BUSY) => sleep(self.timing.busy).await,
@@ -123,21 +123,25 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
                     Some(SIM_PIN_REQUIRED | SIM_PUK_REQUIRED | SIM_PIN2_REQUIRED | SIM_PUK2_REQUIRED) => {
                         return Err(Fault::CardLocked);
                     }
-                    _ => return Err(Fault::ModemRefused { command: command.text(), answer }),
+                    _ => return Err(Fault::ModemRefused { command: command.name(), answer }),
                 },
             }
         }
         Err(Fault::CardBusy)
     }
 
-    async fn ask_once(&mut self, command: &Command) -> Result<(Vec<String>, Final), Fault> {
-        let silent = |command: &Command| Fault::ModemSilent { command: command.text() };
+    pub(crate) async fn ask_once(
+        &mut self,
+        command: &Command,
+        limit: Duration,
+    ) -> Result<(Vec<String>, Final), Fault> {
+        let silent = |command: &Command| Fault::ModemSilent { command: command.name() };
         if self.unsettled {
             self.settle().await?;
         }
         // Until the final result is here; also when this future is dropped in the middle.
         self.unsettled = true;
-        let answered = timeout(self.timing.answer, self.converse(command)).await;
+        let answered = timeout(limit, self.converse(command)).await;
         let answered = answered.map_err(|_| silent(command))??;
         self.unsettled = false;
         Ok(answered)
@@ -147,13 +151,13 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
     async fn settle(&mut self) -> Result<(), Fault> {
         let Timing { answer, quiet, .. } = self.timing;
         let still = async {
-            while let Ok(Ok(line)) = timeout(quiet, self.line()).await {
+            while let Ok(Ok(line)) = timeout(quiet, self.link.line()).await {
                 self.keep(line);
             }
         };
         // A modem that never falls still is asked all the same.
         let _ = timeout(answer, still).await;
-        self.lines.clear();
+        self.link.forget();
         let answered = timeout(self.timing.answer, self.converse(&Command::Attention)).await;
         let (_, _) = answered.map_err(|_| Fault::ModemSilent { command: Command::Attention.text() })??;
         Ok(())
@@ -161,16 +165,15 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
 
     async fn converse(&mut self, command: &Command) -> Result<(Vec<String>, Final), Fault> {
         let text = command.text();
-        self.port.write_all(format!("{text}\r").as_bytes()).await.map_err(Fault::ModemGone)?;
-        self.port.flush().await.map_err(Fault::ModemGone)?;
+        self.link.send(&text).await?;
         let mut answers = Vec::new();
         loop {
-            let line = self.line().await?;
+            let line = self.link.line().await?;
             if line == text {
                 // The echo of a modem that was not told yet to leave it.
             } else if let Some(end) = Final::read(&line) {
                 return Ok((answers, end));
-            } else if command.is_answer(&line) && answers.is_empty() {
+            } else if command.is_answer(&line) && answers.len() < command.answers_max() {
                 answers.push(line);
             } else {
                 self.keep(line);
@@ -178,24 +181,17 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
         }
     }
 
-    fn keep(&mut self, line: String) {
+    pub(crate) fn keep(&mut self, line: String) {
+        let dialled = self.calls.is_dialling();
+        if self.calls.heard(&line) {
+            // It may have been the answer to ATD, or about another call, and then the answer is to come.
+            self.unsettled |= dialled && !self.calls.is_dialling() && Final::read(&line).is_none();
+            return;
+        }
         if self.unsolicited.len() >= UNSOLICITED_MAX {
             self.unsolicited.pop_front();
         }
         self.unsolicited.push_back(line);
-    }
-
-    async fn line(&mut self) -> Result<String, Fault> {
-        loop {
-            if let Some(line) = self.lines.next_line() {
-                return Ok(line);
-            }
-            let mut piece = [0; 512];
-            match self.port.read(&mut piece).await.map_err(Fault::ModemGone)? {
-                0 => return Err(Fault::ModemGone(io::ErrorKind::UnexpectedEof.into())),
-                read => self.lines.push(piece.get(..read).unwrap_or_default()),
-            }
-        }
     }
 
     /// The only answer to a command, as `read` makes sense of it.
@@ -204,7 +200,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
         lines
             .first()
             .and_then(|line| read(line))
-            .ok_or_else(|| Fault::ModemMalformed { command: command.text() })
+            .ok_or_else(|| Fault::ModemMalformed { command: command.name() })
     }
 
     async fn access(&mut self, access: Access, path: &[u16]) -> Result<(u16, Vec<u8>), Fault> {

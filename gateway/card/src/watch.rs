@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
 use crate::source::{Source, read_image};
-use crate::{Fault, Modem};
+use crate::{Fault, Modem, Voice};
 
-/// What happened to the card.
+/// What happened to the card, or at the modem.
 #[derive(Debug)]
 pub enum Event {
     /// A card is there, and was read.
@@ -21,6 +21,8 @@ pub enum Event {
     Removed(Fault),
     /// The same card holds something else. Another card is [`Event::Removed`] and then [`Event::Inserted`].
     Changed(Box<Image>),
+    /// Somebody calls. It is the user's: nothing here answers.
+    Ringing,
 }
 
 /// How to watch.
@@ -39,6 +41,8 @@ pub struct Options {
     pub removed: Vec<String>,
     /// How a line begins by which the modem says that something is new with the card: then everything is read again.
     pub changed: Vec<String>,
+    /// A call that rings is told once, until it was still for so long.
+    pub ringing: Duration,
 }
 
 impl Default for Options {
@@ -60,6 +64,7 @@ impl Default for Options {
                 "^SIMST: 255",
             ]),
             changed: owned(&["+CPIN:", "+QSIMSTAT:", "+QUSIM:", "+REFRESH", "+SIM:", "+SIMCARD:", "^SIMST:"]),
+            ringing: Duration::from_secs(15),
         }
     }
 }
@@ -77,6 +82,7 @@ pub struct Watch<P> {
     silences: u32,
     due: Due,
     last_reading: Option<Instant>,
+    last_ring: Option<Instant>,
 }
 
 /// When to look next, and whether at everything.
@@ -99,6 +105,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
             silences: 0,
             due: Due { at: Instant::now(), whole: true },
             last_reading: None,
+            last_ring: None,
         }
     }
 
@@ -110,6 +117,16 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
     /// Why no card can be read now, if it was found out while there was none: a card that waits for its PIN, say.
     pub fn trouble(&self) -> Option<&Fault> {
         self.trouble.as_ref()
+    }
+
+    /// Makes calls over this modem, as long as [`Watch::next`] is waited for.
+    pub fn voice(&self) -> Voice {
+        self.modem.voice()
+    }
+
+    /// Ends what goes on: a call is told to end and given a few seconds for it ([`crate::calls::Pace::stop`]).
+    pub async fn stop(mut self) {
+        self.modem.end_call().await;
     }
 
     /// The modem back, for other work; open another watch afterwards.
@@ -128,6 +145,8 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
             }
             let found = match self.due {
                 Due { at, .. } if Instant::now() < at => self.listen(at).await,
+                // It cannot be asked now, but heard.
+                _ if self.modem.is_dialling() => self.listen(self.next_poll()).await,
                 Due { whole: true, .. } => self.read().await,
                 Due { whole: false, .. } => self.poll().await,
             };
@@ -142,6 +161,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
         let wait = until.saturating_duration_since(Instant::now());
         let Some(line) = self.modem.overhear(wait).await? else { return Ok(()) };
         let line = line.to_ascii_uppercase();
+        if ["RING", "+CRING:", "+CLIP:"].iter().any(|begin| line.starts_with(begin)) {
+            self.rings();
+        }
         let says = |codes: &[String]| codes.iter().any(|code| line.starts_with(&code.to_ascii_uppercase()));
         let removed = says(&self.options.removed);
         if removed || says(&self.options.changed) {
@@ -153,6 +175,16 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
             self.gone(Fault::CardGone);
         }
         Ok(())
+    }
+
+    fn rings(&mut self) {
+        let now = Instant::now();
+        let still =
+            self.last_ring.is_none_or(|last| now.saturating_duration_since(last) > self.options.ringing);
+        self.last_ring = Some(now);
+        if still {
+            self.ready.push_back(Ok(Event::Ringing));
+        }
     }
 
     async fn read(&mut self) -> Result<(), Fault> {
@@ -199,8 +231,12 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
     }
 
     fn later(&mut self) {
+        self.due = Due { at: self.next_poll(), whole: self.card.is_none() };
+    }
+
+    fn next_poll(&self) -> Instant {
         let now = Instant::now();
-        self.due = Due { at: now.checked_add(self.options.poll).unwrap_or(now), whole: self.card.is_none() };
+        now.checked_add(self.options.poll).unwrap_or(now)
     }
 
     fn at_once(&mut self) {
@@ -221,6 +257,8 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
                 self.ready.push_back(Err(fault));
                 self.later();
             }
+            // What was begun is begun again when the call is through.
+            Fault::ModemDials => {}
             // A modem may miss one question while it registers.
             Fault::ModemSilent { .. } | Fault::CardBusy if self.silences == 0 => {
                 self.silences = 1;

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use mexe_card::apdu::{Apdu, Commands, Exchange};
 use mexe_card::modem::Timing;
-use mexe_card::{Fault, Modem, read_image};
+use mexe_card::watch::{Options, Watch};
+use mexe_card::{Call, Fault, Modem, State, Voice, read_image};
 use mexe_certs::usim::{CardKind, decode};
+use mexe_model::CallId;
+use mexe_wire::telephone::{EmergencyNumbers, Number, Tones};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -121,5 +124,68 @@ proptest! {
             drop(fault);
             modem.await.unwrap();
         });
+    }
+
+    #[test]
+    fn no_words_of_a_modem_make_a_call_panic_run_on_or_say_anything_else(
+        words in proptest::collection::vec(prop_oneof![
+            Just("OK".to_owned()), Just("ERROR".to_owned()), Just("+CME ERROR: 30".to_owned()),
+            Just("NO CARRIER".to_owned()), Just("BUSY".to_owned()), Just("RING".to_owned()), Just(String::new()),
+            "[+]CLCC: 1,0,[0-3],0,0", "[+]CLCC: [1-3],[01],[0-6],[01],0",
+            "[ -~]{0,40}",
+        ], 0..120),
+        ok in any::<bool>(),
+    ) {
+        run(async {
+            let (here, mut there) = tokio::io::duplex(4096);
+            let modem = tokio::spawn(async move {
+                let (mut heard, mut piece) = (Vec::new(), [0; 256]);
+                let mut words = words.into_iter();
+                while let Ok(read @ 1..) = there.read(&mut piece).await {
+                    heard.extend_from_slice(&piece[..read]);
+                    // In the end it lists nothing and says yes to everything.
+                    let word = words.next().unwrap_or_default();
+                    let end = if ok || words.len() == 0 { "OK" } else { "" };
+                    let _ = there.write_all(format!("\r\n{word}\r\n{end}\r\n").as_bytes()).await;
+                }
+                heard
+            });
+            let timing = Timing { answer: Duration::from_secs(1), tries: 3, ..Timing::default() };
+            let Ok(opened) = Modem::open(here, timing).await else { return };
+            let mut watch = Watch::new(opened, Options::default());
+            let voice = watch.voice();
+            let watching = async { while watch.next().await.is_ok() {} };
+            let calling = tokio::time::timeout(Duration::from_secs(3600), call(voice));
+            tokio::select! {
+                () = watching => panic!("the port is there"),
+                ended = calling => assert!(ended.is_ok(), "it came to an end"),
+            }
+            drop(watch);
+            let heard = String::from_utf8(modem.await.unwrap()).unwrap();
+            for line in heard.split('\r') {
+                let reads = ["AT+CRSM=", "AT+CSIM="].iter().any(|access| line.starts_with(access));
+                let known = [
+                    "", "AT", "ATE0", "AT+CMEE=1", "AT+CIMI", "AT+CCID", "AT+CLCC", "ATH", "AT+CHUP",
+                    "ATD+493012345;", "AT+VTS=1", "AT+VTS=\"1\"", "AT+VTS={1,2}", "AT+VTS=#", "AT+VTS=\"#\"",
+                    "AT+VTS={#,2}",
+                ];
+                assert!(reads || known.contains(&line), "{line}");
+            }
+        });
+    }
+}
+
+/// Dials, sends tones when it may, ends the call, and waits for its end.
+async fn call(voice: Voice) {
+    let number = Number::parse("+493012345", &EmergencyNumbers::default()).unwrap();
+    let Ok(mut call) = voice.dial(CallId(1), &number).await else { return };
+    let tones = Tones::parse("1#").unwrap();
+    let talk = async |call: &Call| {
+        let _ = call.tones(&tones).await;
+        let _ = call.hang_up().await;
+    };
+    talk(&call).await;
+    while !matches!(call.state(), State::Ended(_)) {
+        call.next_state().await;
     }
 }

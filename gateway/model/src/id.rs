@@ -1,4 +1,4 @@
-//! Identities: what names an app, a run, a flow, a grant, a root.
+//! Identities: what names an app, a run, a flow, a call, a grant, a root.
 
 use std::fmt;
 use std::str::FromStr;
@@ -132,6 +132,10 @@ numbered!(
 numbered!(
     /// One connection of an app through the gate; written `flow-17`.
     FlowId, "flow-", "a flow"
+);
+numbered!(
+    /// One voice call of an app; written `call-17`.
+    CallId, "call-", "a call"
 );
 numbered!(
     /// One permission that the user gave; written `grant-17`.

@@ -44,6 +44,7 @@ reasons! {
     AppSuspended, "app-suspended", "the app's verdict no longer holds, so it may not run", "see `mexegate app show` for what changed";
     AppUnknown, "app-unknown", "no app of that id is installed", "see `mexegate app list`";
     BodyTooLarge, "body-too-large", "the request body is larger than allowed", "send less, or raise limits.package for packages";
+    CallNotActive, "call-not-active", "the call is over, was not answered yet, or is not the only one that is open", "send tones while the call is up";
     CcmExpired, "ccm-expired", "the certificate configuration message is not valid any more", "get a newer one from the administrator";
     CcmGap, "ccm-gap", "the certificate configuration message builds on one that was not applied here", "apply the missing one, or one that replaces all";
     CcmMalformed, "ccm-malformed", "the certificate configuration message cannot be read", "get it from the administrator again";
@@ -66,6 +67,7 @@ reasons! {
     DescriptorMalformed, "descriptor-malformed", "the application descriptor cannot be read", "get the descriptor from the maker again";
     DescriptorMismatch, "descriptor-mismatch", "the application descriptor and the package do not belong together", "get both from the maker again";
     DuplicateEntry, "duplicate-entry", "two entries of the package have the same name", "build the package again without duplicates";
+    EmergencyNumber, "emergency-number", "an emergency number is dialled by no app, whatever is granted", "dial it on the telephone itself";
     EntryChanged, "entry-changed", "an entry's bytes are not those that were signed", "get the package from its maker again";
     EntryMissing, "entry-missing", "an entry that was signed is not in the package", "get the package from its maker again";
     EntryUnsigned, "entry-unsigned", "an entry of the package is not covered by the signature", "sign the whole package";
@@ -79,10 +81,12 @@ reasons! {
     KeyTooSmall, "key-too-small", "a key of the chain is too small to vouch for anything", "use RSA 2048 or larger, or an elliptic curve";
     LimitConnections, "limit-connections", "too many connections are open", "close some, or raise limits.connections";
     LimitRate, "limit-rate", "too many new connections in a second", "slow down, or raise limits.new_connections_per_second_per_run";
+    LineBusy, "line-busy", "the modem has a call already", "end that call first, or wait for its end";
     ManifestMalformed, "manifest-malformed", "a manifest or signature file cannot be read", "sign the package again with standard tools";
     NameNotAllowed, "name-not-allowed", "the host name is not one that may be resolved", "use a fully qualified name, or a plain address";
     NameUnresolvable, "name-unresolvable", "the host name has no address", "check the name and the device's resolver";
     NoRoot, "no-root", "no root of this device vouches for the signer", "add the signer's root, if you trust it";
+    NoVoiceBearer, "no-voice-bearer", "no bearer of this device can make calls now", "connect a modem with voice, and see the log";
     NotFound, "not-found", "there is no such thing", "check the id";
     OlderVersion, "older-version", "a newer version of the app is installed", "remove the app first if going back is meant";
     OwnAddress, "own-address", "the address is the gate's own", "the gate is never reached through itself";

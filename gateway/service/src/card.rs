@@ -277,6 +277,9 @@ async fn watch_modem(gate: Arc<Gate>, device: String) {
                             tracing::info!(%fault, "the card is gone");
                             change::card(&gate, None).await;
                         }
+                        Ok(Event::Ringing) => {
+                            tracing::info!("somebody calls; nobody but the user answers");
+                        }
                         Err(fault) => {
                             tracing::warn!(device, %fault, "the modem is gone");
                             break;

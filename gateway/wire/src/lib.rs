@@ -1,6 +1,8 @@
 //! Codecs of the protocols that the gate speaks to apps: bytes and header maps in, typed requests and ready replies
 //! out. No socket, clock or file is touched here; the service's ingress modules feed these and act on what they say.
 //!
+//! Telephone numbers and tones ([`telephone`]) are read here too.
+//!
 //! Whether a request is *allowed* is never decided here, only whether it is well formed and what it asks for. A host is
 //! handed on as the app wrote it ([`RawHost`]); `mexe-policy::name` makes a host of it.
 //!
@@ -35,6 +37,7 @@ pub mod forward;
 mod host;
 pub mod proxy_status;
 pub mod socks5;
+pub mod telephone;
 
 pub use credentials::Credentials;
 pub use host::{RawHost, Target, TargetError};

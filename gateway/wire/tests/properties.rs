@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::{Request, Uri};
 use mexe_wire::socks5::{Command, MAX_HANDSHAKE, Malformed, Parser, Step, client};
+use mexe_wire::telephone::{EmergencyNumbers, Number, Tones};
 use mexe_wire::{RawHost, Target, basic, forward};
 use proptest::prelude::*;
 
@@ -168,5 +169,41 @@ proptest! {
         prop_assert!(out.head.uri.path().starts_with('/'));
         let host = headers["host"].to_str().unwrap();
         prop_assert_eq!(Target::parse(host, Some(80)).unwrap(), out.target);
+    }
+
+    #[test]
+    fn no_text_yields_a_number_or_tones_with_other_bytes(
+        text in prop_oneof![
+            any::<String>(),
+            "\\PC{0,40}",
+            "[-+ .()0-9]{0,30}",
+            "[-+ .()0-9*#;,pwATDH\r\n\"\x00\x1a\x1b٠-٩０-９]{0,30}",
+        ],
+    ) {
+        if let Ok(number) = Number::parse(&text, &EmergencyNumbers::default()) {
+            let digits = number.as_str().strip_prefix('+').unwrap_or(number.as_str());
+            prop_assert!((1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()), "{:?}", number);
+            // The same digits in the same order, and nothing left out but what separates.
+            let kept: String = text.chars().filter(|c| !" -.()".contains(*c)).collect();
+            prop_assert_eq!(number.as_str(), kept);
+            prop_assert_eq!(Number::parse(number.as_str(), &EmergencyNumbers::default()), Ok(number));
+        }
+        if let Ok(tones) = Tones::parse(&text) {
+            prop_assert!((1..=32).contains(&tones.as_str().len()));
+            prop_assert!(tones.as_str().bytes().all(|b| b"0123456789*#ABCD".contains(&b)));
+            prop_assert!(tones.as_str().eq_ignore_ascii_case(&text));
+        }
+    }
+
+    #[test]
+    fn separators_make_no_other_number_and_hide_no_emergency(
+        digits in "[0-9]{1,20}",
+        separators in proptest::collection::vec("[ .()-]{0,2}", 21),
+    ) {
+        let spaced: String = digits.chars().zip(&separators).flat_map(|(d, s)| [s.clone(), d.to_string()]).collect();
+        prop_assert_eq!(
+            Number::parse(&spaced, &EmergencyNumbers::default()),
+            Number::parse(&digits, &EmergencyNumbers::default())
+        );
     }
 }
