@@ -256,17 +256,27 @@ async fn watch_modem(gate: Arc<Gate>, device: String) {
     use mexe_card::modem::{Modem, Timing};
     use mexe_card::watch::{Event, Options, Watch};
     loop {
-        let opened = match mexe_card::serial::open(&device, BAUD) {
-            Ok(port) => Modem::open(port, Timing::default()).await,
-            Err(fault) => Err(fault),
+        let open = async {
+            let port = mexe_card::serial::open(&device, BAUD)?;
+            Modem::open(port, Timing::default()).await
+        };
+        let opened = tokio::select! {
+            () = gate.stopped() => return,
+            opened = open => opened,
         };
         match opened {
             Err(fault) => tracing::warn!(device, %fault, "the modem cannot be used; its card counts as gone"),
             Ok(modem) => {
                 let mut watch = Watch::new(modem, Options::default());
+                gate.set_voice(Some(watch.voice()));
                 loop {
                     let event = tokio::select! {
-                        () = gate.stopped() => return,
+                        () = gate.stopped() => {
+                            gate.set_voice(None);
+                            // No app's call outlives the gate.
+                            watch.stop().await;
+                            return;
+                        }
                         event = watch.next() => event,
                     };
                     match event {
@@ -286,6 +296,7 @@ async fn watch_modem(gate: Arc<Gate>, device: String) {
                         }
                     }
                 }
+                gate.set_voice(None);
             }
         }
         change::card(&gate, None).await;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::{ArcSwap, Guard as Loaded};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard as Loaded};
+use mexe_card::Voice;
 use mexe_journal::Journal;
 use mexe_model::{FlowId, Instant, Reason, RunId, WallTime};
 use mexe_policy::{ActionId, Policy, Surroundings};
@@ -134,6 +135,7 @@ pub struct Gate {
     /// Who watches is told here.
     pub events: Events,
     profiles: ArcSwap<ProfileSet>,
+    voice: ArcSwapOption<Voice>,
     state_dir: PathBuf,
     started: WallTime,
     next_flow: AtomicU64,
@@ -177,6 +179,7 @@ impl Gate {
             guard: parts.guard,
             fetched: Fetched::default(),
             profiles: ArcSwap::from_pointee(parts.profiles),
+            voice: ArcSwapOption::empty(),
             state_dir: parts.state_dir,
             started: clock::wall(),
             next_flow: AtomicU64::new(parts.first_flow),
@@ -205,6 +208,17 @@ impl Gate {
     /// The traffic profiles as they are now.
     pub fn profiles(&self) -> Loaded<Arc<ProfileSet>> {
         self.profiles.load()
+    }
+
+    /// Makes calls over the modem that carries the bearer; `None` without one that answers. Whether the modem knows calls
+    /// shows when it is to dial.
+    pub fn voice(&self) -> Option<Arc<Voice>> {
+        self.voice.load_full()
+    }
+
+    /// The modem is there and served, or gone.
+    pub fn set_voice(&self, voice: Option<Voice>) {
+        self.voice.store(voice.map(Arc::new));
     }
 
     /// The state directory.

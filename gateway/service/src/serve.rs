@@ -205,7 +205,8 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     listeners.serve(&gate, &workers, api, &console_token)?;
     orphans::adopt(&gate);
     tokio::spawn(floor::watch(Arc::clone(&gate)));
-    tokio::spawn(card::watch(Arc::clone(&gate), guard));
+    // A stop waits until it has ended the call that an app may have.
+    gate.spawn(card::watch(Arc::clone(&gate), guard));
     tokio::spawn(grants::expire(Arc::clone(&gate)));
     tokio::spawn(running::end_overdue(Arc::clone(&gate)));
     tokio::spawn(look_around(Arc::clone(&gate)));
