@@ -86,6 +86,8 @@ pub enum Target<'a> {
     },
     /// Nowhere: the action has no target.
     None,
+    /// To a telephone number, canonical.
+    Number(&'a str),
     /// To a name that has these addresses: which of them may be connected to?
     Resolved {
         /// The name.
@@ -250,13 +252,16 @@ impl Policy {
             Target::Resolved { addresses, port, .. } => {
                 self.surroundings().candidates(addresses, *port).only_own.then_some(Reason::OwnAddress)
             }
-            Target::Name { .. } | Target::None => None,
+            Target::Name { .. } | Target::None | Target::Number(_) => None,
         }
     }
 
     fn findings(&self, index: &ActionIndex, target: &Target<'_>, asker: &Asker) -> Findings {
         match *target {
             Target::None => Findings { named: index.untargeted(asker), ..Findings::default() },
+            Target::Number(number) => {
+                Findings { named: index.for_number(number, asker), ..Findings::default() }
+            }
             Target::Name { name, port } => Findings {
                 named: index.for_name(name, port, asker),
                 addressed: index.for_some_address(port, asker),

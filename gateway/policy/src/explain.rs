@@ -147,7 +147,7 @@ fn explain_addresses(policy: &Policy, facts: &Facts<'_>, mask: AddressMask) -> V
     let (addresses, port): (&[IpAddr], u16) = match &facts.target {
         Target::Address { address, port } => (std::slice::from_ref(address), *port),
         Target::Resolved { addresses, port, .. } => (addresses, *port),
-        Target::Name { .. } | Target::None => (&[], 0),
+        Target::Name { .. } | Target::None | Target::Number(_) => (&[], 0),
     };
     let here = policy.surroundings();
     let one = |(index, address): (usize, &IpAddr)| AddressExplanation {
@@ -249,7 +249,7 @@ fn lacks_target(policy: &Policy, facts: &Facts<'_>, grant: &Grant) -> Lack {
         Some(HostPattern::Below(domain)) => {
             name.strip_suffix(domain.as_str()).is_some_and(|sub| sub.ends_with('.'))
         }
-        Some(HostPattern::Network(_)) => false,
+        Some(HostPattern::Network(_) | HostPattern::Number(_)) => false,
     };
     let port_fits = |port: u16| grant.target().and_then(|t| t.port).is_none_or(|p| p.get() == port);
     let in_network = |address: &IpAddr| match grant.target().map(|t| &t.host) {
@@ -262,6 +262,12 @@ fn lacks_target(policy: &Policy, facts: &Facts<'_>, grant: &Grant) -> Lack {
     match &facts.target {
         Target::None if grant.target().is_none() => None,
         Target::None => ELSEWHERE,
+        Target::Number(number) => match grant.target().map(|target| &target.host) {
+            Some(HostPattern::Number(own)) if **own == **number => None,
+            None if grant.permission() > Permission::SingleAction => None,
+            None => Some((Reason::TargetOutOfScope, "a single action is permitted with its number")),
+            Some(_) => ELSEWHERE,
+        },
         Target::Name { port, .. } | Target::Address { port, .. } | Target::Resolved { port, .. }
             if !port_fits(*port) =>
         {

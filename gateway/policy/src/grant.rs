@@ -110,7 +110,12 @@ impl Grant {
             return Err(Reason::PermissionAboveMaximum);
         }
         let kind = table.row(spec.action).map_or(TargetKind::None, |row| row.target);
-        if spec.target.is_some() && kind != TargetKind::Endpoint {
+        let fits = spec.target.as_ref().is_none_or(|target| match kind {
+            TargetKind::Endpoint => !target.is_number(),
+            TargetKind::Number => target.is_number(),
+            TargetKind::None => false,
+        });
+        if !fits {
             return Err(Reason::RequestMalformed);
         }
         Ok(Self {

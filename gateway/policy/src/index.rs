@@ -146,6 +146,15 @@ impl Bucket {
     }
 
     fn offer(&self, asker: &Asker, pick: &mut Pick) {
+        self.offer_lasting(asker, pick);
+        // The first unspent one holds longest. Spent ones are few: the service takes them out.
+        if let Some((choice, _)) = self.singles.iter().find(|(_, spent)| !spent.load(Ordering::Acquire)) {
+            pick.offer(*choice, asker.now);
+        }
+    }
+
+    /// Those for more than a single action.
+    fn offer_lasting(&self, asker: &Asker, pick: &mut Pick) {
         if asker.ceiling == Permission::Blanket {
             self.blanket.into_iter().for_each(|choice| pick.offer(choice, asker.now));
             self.offer_windowed(asker, pick);
@@ -159,10 +168,6 @@ impl Bucket {
                 }
             };
             session.into_iter().for_each(|choice| pick.offer(choice, asker.now));
-        }
-        // The first unspent one holds longest. Spent ones are few: the service takes them out.
-        if let Some((choice, _)) = self.singles.iter().find(|(_, spent)| !spent.load(Ordering::Acquire)) {
-            pick.offer(*choice, asker.now);
         }
     }
 }
@@ -227,6 +232,8 @@ pub(crate) struct ActionIndex {
     nets: Nets<Ports>,
     /// All grants for addresses, whichever.
     addressed: Ports,
+    /// Telephone numbers.
+    numbers: HashMap<Arc<str>, Bucket>,
 }
 
 impl ActionIndex {
@@ -244,6 +251,7 @@ impl ActionIndex {
                 self.nets.entry(*net).insert(port, grant);
                 self.addressed.insert(port, grant);
             }
+            HostPattern::Number(number) => self.numbers.entry(Arc::clone(number)).or_default().insert(grant),
         }
     }
 
@@ -253,6 +261,7 @@ impl ActionIndex {
         self.addressed.arrange();
         let named = self.names.values_mut().chain(self.below.values_mut());
         named.chain(self.nets.values_mut()).for_each(Ports::arrange);
+        self.numbers.values_mut().for_each(Bucket::arrange);
     }
 
     /// The best grant whatever its target.
@@ -286,6 +295,17 @@ impl ActionIndex {
             {
                 ports.offer(port, asker, &mut pick);
             }
+        }
+        pick
+    }
+
+    /// The best grant for a telephone number. One without a target covers any number, but not for a single action: what is
+    /// permitted singly is permitted with the number before the user's eyes.
+    pub(crate) fn for_number(&self, number: &str, asker: &Asker) -> Pick {
+        let mut pick = Pick::default();
+        self.untargeted.offer_lasting(asker, &mut pick);
+        if let Some(bucket) = self.numbers.get(number) {
+            bucket.offer(asker, &mut pick);
         }
         pick
     }

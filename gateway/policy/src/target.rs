@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use mexe_model::DomainName;
@@ -21,6 +22,8 @@ pub enum HostPattern {
     Name(DomainName),
     /// These addresses; host bits are zero. A single address has a full-length prefix.
     Network(IpNet),
+    /// Exactly this telephone number.
+    Number(Arc<str>),
 }
 
 /// Hosts and a port that a permission is limited to. Reads back as it is shown.
@@ -36,6 +39,18 @@ impl TargetPattern {
     /// Whether the pattern names addresses, and so may cover addresses that are not global.
     pub fn is_address(&self) -> bool {
         matches!(self.host, HostPattern::Network(_))
+    }
+
+    /// A telephone number, as the dialling action takes it: `+?[0-9]{1,20}`. `None` for anything else.
+    pub fn number(canonical: &str) -> Option<Self> {
+        let digits = canonical.strip_prefix('+').unwrap_or(canonical);
+        let fits = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        fits.then(|| Self { host: HostPattern::Number(canonical.into()), port: None })
+    }
+
+    /// Whether it is a telephone number.
+    pub fn is_number(&self) -> bool {
+        matches!(self.host, HostPattern::Number(_))
     }
 }
 
@@ -125,6 +140,7 @@ impl fmt::Display for TargetPattern {
             HostPattern::Name(name) => name.fmt(f)?,
             HostPattern::Network(net) if net.prefix_len() == net.max_prefix_len() => net.addr().fmt(f)?,
             HostPattern::Network(net) => net.fmt(f)?,
+            HostPattern::Number(number) => f.write_str(number)?,
         }
         if bracketed {
             f.write_str("]")?;

@@ -38,7 +38,6 @@ pub async fn decide(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Ref
     let policy = gate.policy();
     let row = policy.table().row(wished.action);
     let cell = policy.table().cell(wished.action, wished.run.trust);
-    let target = wished.subject.to_string();
     let record = Record {
         domain: Some(wished.run.trust),
         action: row.map(|row| row.action.to_string().into()),
@@ -49,7 +48,7 @@ pub async fn decide(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Ref
         binding: Some(wished.run.binding.as_str().into()),
         app: Some(wished.run.app.clone()),
         run: Some(wished.run.id),
-        target: (!target.is_empty()).then_some(target),
+        target: gate.prompts.written(&wished.subject),
         ..Record::decision(clock::wall())
     };
     let group = row.map_or("unknown", |row| row.action.group()).to_owned();

@@ -1,13 +1,15 @@
 //! What happens in the gate, told to whoever watches: the console's pages, `mexegate prompts --watch`, the desktop. Watchers
 //! that are too slow miss events and are told so; nothing waits for them.
 
-use mexe_model::{Instant, PromptId};
+use mexe_model::{CallId, Instant, PromptId};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 /// Something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// A voice call is that far.
+    Call(CallId, &'static str),
     /// Grants, runs, apps, roots or settings changed.
     Change,
     /// A question changed.
@@ -40,6 +42,7 @@ impl Event {
     /// The kind of event, as the event stream names it.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Call(..) => "call",
             Self::Change => "change",
             Self::Prompt(..) => "prompt",
         }
@@ -48,6 +51,7 @@ impl Event {
     /// The rest of it.
     pub fn data(self) -> Value {
         match self {
+            Self::Call(id, state) => json!({ "id": id, "state": state }),
             Self::Change => json!({}),
             Self::Prompt(id, turn) => json!({ "op": turn.as_str(), "id": id }),
         }

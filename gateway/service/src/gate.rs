@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::apps::Apps;
+use crate::calls::Calls;
 use crate::clock;
 use crate::config::{Config, Guard};
 use crate::events::{Event, Events};
@@ -130,6 +131,8 @@ pub struct Gate {
     pub guard: Guard,
     /// Packages that were fetched and not decided on.
     pub fetched: Fetched,
+    /// Voice calls that are open.
+    pub calls: Calls,
     /// Questions to the user.
     pub prompts: Desk,
     /// Who watches is told here.
@@ -159,6 +162,7 @@ impl Gate {
                 limits.connections.map(as_usize),
                 as_usize(limits.connections_per_run),
             ),
+            calls: Calls::default(),
             prompts: Desk::new(as_usize(parts.config.policy.prompt_queue)),
             events: Events::default(),
             config: ArcSwap::from_pointee(parts.config),

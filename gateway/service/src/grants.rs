@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use mexe_journal::{Change, Deadline, Record, StoredGrant};
 use mexe_model::{AppId, GrantId, Instant, Permission, PromptId, Reason};
-use mexe_policy::{Binding, Grant, GrantSpec, TargetPattern};
+use mexe_policy::table::TargetKind;
+use mexe_policy::{Binding, Grant, GrantSpec, SecurityTable, TargetPattern};
 use mexe_relay::Key;
+use mexe_wire::telephone::{EmergencyNumbers, Number};
 use serde_json::{Value, json};
 
 use crate::clock;
@@ -46,14 +48,26 @@ pub async fn give_as_answer(gate: &Arc<Gate>, new: NewGrant, prompt: PromptId) -
     give_for(gate, new, Some(prompt)).await
 }
 
+/// What a permission for that action is limited to, from text.
+///
+/// # Errors
+/// The text is no target of such an action.
+pub fn target(action: &str, text: &str, table: &SecurityTable) -> Result<TargetPattern, Refused> {
+    let malformed = |why: String| Refused::about(Reason::RequestMalformed, why);
+    let row = table.action(action).and_then(|action| table.row(action));
+    if row.is_some_and(|row| row.target == TargetKind::Number) {
+        let number = Number::parse(text, &EmergencyNumbers::default())
+            .map_err(|error| Refused::about(error.reason(), format!("{error}")))?;
+        return TargetPattern::number(number.as_str()).ok_or_else(|| malformed("not a number".to_owned()));
+    }
+    text.parse().map_err(|error: mexe_policy::TargetError| malformed(error.to_string()))
+}
+
 async fn give_for(gate: &Arc<Gate>, new: NewGrant, prompt: Option<PromptId>) -> Result<Value, Refused> {
     let app = gate.apps.get(&new.app).ok_or(Reason::AppUnknown)?;
     let target: Option<TargetPattern> = match &new.target {
         None => None,
-        Some(text) => match text.parse() {
-            Ok(pattern) => Some(pattern),
-            Err(error) => return Err(Refused::about(Reason::RequestMalformed, format!("{error}"))),
-        },
+        Some(text) => Some(self::target(&new.action, text, gate.policy().table())?),
     };
     let changing = gate.change().await;
     let policy = gate.policy();

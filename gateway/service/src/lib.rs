@@ -4,6 +4,7 @@
 
 pub mod actions;
 pub mod apps;
+pub mod calls;
 pub mod card;
 pub mod cli;
 pub mod client;

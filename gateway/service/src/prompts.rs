@@ -8,9 +8,10 @@ pub mod shown;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::hmac;
 use mexe_journal::{Outcome, Record};
 use mexe_model::{AppId, Instant, PromptId, Reason, RunId};
-use mexe_policy::prompts::{Asked, Asker, Bounds, Fate, Left, Prompts, Wish};
+use mexe_policy::prompts::{Asked, Asker, Bounds, Fate, Left, Prompts, Subject, Wish};
 use mexe_relay::Lease;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -28,6 +29,8 @@ pub use kept::{NAME as KEPT, restore};
 #[derive(Debug)]
 pub struct Desk {
     prompts: Mutex<Prompts>,
+    /// Tones may be a PIN: they are written down under this key's hash, which ends with the gate.
+    tones_key: hmac::Key,
     /// Told when a decision may have another answer than before.
     pub changed: Notify,
 }
@@ -35,7 +38,27 @@ pub struct Desk {
 impl Desk {
     /// With so many places for questions.
     pub fn new(open: usize) -> Self {
-        Self { prompts: Mutex::new(Prompts::new(Bounds::of(open))), changed: Notify::new() }
+        let mut key = [0; 32];
+        // Without random bytes it is a key that anybody can guess; the gate's name is not made without them either.
+        let _ = aws_lc_rs::rand::fill(&mut key);
+        Self {
+            prompts: Mutex::new(Prompts::new(Bounds::of(open))),
+            tones_key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            changed: Notify::new(),
+        }
+    }
+
+    /// What the journal calls it.
+    pub fn written(&self, subject: &Subject) -> Option<String> {
+        match subject {
+            Subject::Nothing => None,
+            Subject::Tones(tones) => {
+                let hash = hmac::sign(&self.tones_key, tones.as_bytes());
+                let short = hash.as_ref().get(..8).unwrap_or_default();
+                Some(format!("tones hmac-sha256:{}", crate::apps::hex(short)))
+            }
+            Subject::Endpoint(_) | Subject::Number(_) => Some(subject.to_string()),
+        }
     }
 
     /// The questions, for a moment.
@@ -149,7 +172,6 @@ impl Waiting {
         let policy = self.gate.policy();
         let row = policy.table().row(wish.action);
         let cell = policy.table().cell(wish.action, self.run.trust);
-        let target = wish.subject.to_string();
         Record {
             domain: Some(self.run.trust),
             action: row.map(|row| row.action.to_string().into()),
@@ -158,7 +180,7 @@ impl Waiting {
             binding: Some(self.run.binding.as_str().into()),
             app: Some(self.run.app.clone()),
             run: Some(self.run.id),
-            target: (!target.is_empty()).then_some(target),
+            target: self.gate.prompts.written(&wish.subject),
             ..Record::decision(clock::wall())
         }
     }

@@ -14,6 +14,7 @@ mod app_start;
 mod app_stop;
 mod app_verify;
 mod ask;
+mod call;
 mod ccm;
 mod check_config;
 mod completions;
@@ -81,15 +82,20 @@ enum Verb {
     Answer(answer::Args),
     #[command(subcommand)]
     App(app::Verb),
+    Call(call::Dial),
+    /// List the voice calls that apps have open
+    Calls,
     Ccm(ccm::Args),
     CheckConfig(check_config::Args),
     Completions(completions::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
+    Dtmf(call::Dtmf),
     Explain(explain::Args),
     Flows(flows::Args),
     Grant(grant::Args),
     Grants(grants::Args),
+    HangUp(call::HangUp),
     Journal(journal::Args),
     Prompts(prompts::Args),
     Revoke(revoke::Args),
@@ -106,15 +112,19 @@ impl Verb {
             Self::Administrator(args) => administrator::run(&args, global),
             Self::Answer(args) => answer::run(&args, global),
             Self::App(verb) => verb.run(global),
+            Self::Call(args) => call::dial(&args, global),
+            Self::Calls => call::list(global),
             Self::Ccm(args) => ccm::run(&args, global),
             Self::CheckConfig(args) => check_config::run(&args, global),
             Self::Completions(args) => completions::run(&args),
             Self::Demo(args) => demo::run(args, global),
             Self::Doctor(args) => doctor::run(&args, global),
+            Self::Dtmf(args) => call::dtmf(&args, global),
             Self::Explain(args) => explain::run(&args, global),
             Self::Flows(args) => flows::run(&args, global),
             Self::Grant(args) => grant::run(&args, global),
             Self::Grants(args) => grants::run(&args, global),
+            Self::HangUp(args) => call::hang_up(&args, global),
             Self::Journal(args) => journal::run(&args, global),
             Self::Prompts(args) => prompts::run(&args, global),
             Self::Revoke(args) => revoke::run(&args, global),

@@ -2,6 +2,7 @@
 //! read the request, call the gate, and write the answer. Who may call what is [`role`]'s.
 
 mod apps;
+mod calls;
 mod decisions;
 pub mod door;
 mod events;
@@ -50,6 +51,9 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/flows/{id}", delete(state::end_flow))
         .route("/v1/grants", get(grants::list).post(grants::give).delete(grants::revoke_all_of_app))
         .route("/v1/grants/{id}", delete(grants::revoke))
+        .route("/v1/calls", get(calls::list).post(calls::begin))
+        .route("/v1/calls/{id}", delete(calls::hang_up))
+        .route("/v1/calls/{id}/dtmf", post(calls::tones))
         .route("/v1/prompts", get(prompts::list))
         .route("/v1/prompts/{id}", delete(prompts::forget))
         .route("/v1/prompts/{id}/answer", post(prompts::answer))

@@ -66,6 +66,10 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::POST, path: "/v1/grants", roles: USER },
     Route { method: Method::DELETE, path: "/v1/grants", roles: USER },
     Route { method: Method::DELETE, path: "/v1/grants/{id}", roles: USER },
+    Route { method: Method::GET, path: "/v1/calls", roles: USER },
+    Route { method: Method::POST, path: "/v1/calls", roles: BOTH },
+    Route { method: Method::DELETE, path: "/v1/calls/{id}", roles: BOTH },
+    Route { method: Method::POST, path: "/v1/calls/{id}/dtmf", roles: BOTH },
     Route { method: Method::GET, path: "/v1/prompts", roles: USER },
     Route { method: Method::DELETE, path: "/v1/prompts/{id}", roles: USER },
     Route { method: Method::POST, path: "/v1/prompts/{id}/answer", roles: USER },
@@ -143,7 +147,13 @@ mod tests {
     #[test]
     fn every_cell_of_the_role_table_is_as_the_rule_says() {
         // Written out by hand, so that a change of the table is a change here too.
-        let app_may = [(Method::GET, "/v1/openapi.json"), (Method::POST, "/v1/decisions")];
+        let app_may = [
+            (Method::GET, "/v1/openapi.json"),
+            (Method::POST, "/v1/decisions"),
+            (Method::POST, "/v1/calls"),
+            (Method::DELETE, "/v1/calls/{id}"),
+            (Method::POST, "/v1/calls/{id}/dtmf"),
+        ];
         for route in ROUTES {
             let path = route.path.replace("{id}", "x");
             let expected = app_may.contains(&(route.method.clone(), route.path));

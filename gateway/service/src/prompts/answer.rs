@@ -83,9 +83,9 @@ fn target(subject: &Subject, scope: Scope) -> Result<Option<String>, Refused> {
         ));
     }
     Ok(match (subject, scope) {
-        (_, Scope::Any) | (Subject::Nothing, _) => None,
+        (_, Scope::Any) | (Subject::Nothing | Subject::Tones(_), _) => None,
         (Subject::Endpoint(endpoint), Scope::Host) => Some(endpoint.host.to_string()),
-        (Subject::Endpoint(_) | Subject::Number(_) | Subject::Tones(_), _) => Some(subject.to_string()),
+        (Subject::Endpoint(_) | Subject::Number(_), _) => Some(subject.to_string()),
     })
 }
 
@@ -114,15 +114,19 @@ async fn deny(gate: &Arc<Gate>, prompt: &Prompt, answer: &Answer) -> Result<Valu
 }
 
 fn record_of(gate: &Gate, denial: &Denial, id: PromptId, by_patience: bool) -> Record {
-    let target = denial.wish.subject.to_string();
+    let mut shown = super::shown::denial(gate, denial);
+    let target = gate.prompts.written(&denial.wish.subject);
+    if let (Some(Value::String(text)), Some(target)) = (shown.get_mut("target"), &target) {
+        text.clone_from(target);
+    }
     Record {
         app: Some(denial.wish.app.clone()),
         domain: gate.apps.get(&denial.wish.app).map(|app| app.trust),
         reason: Some(Reason::PromptDenied),
-        target: (!target.is_empty()).then_some(target),
+        target,
         detail: Some(json!({
             "prompt": id,
-            "denial": super::shown::denial(gate, denial),
+            "denial": shown,
             "third_in_a_day": by_patience,
         })),
         ..Record::change(clock::wall(), "prompt.deny")

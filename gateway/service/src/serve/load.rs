@@ -20,6 +20,7 @@ use crate::clock;
 use crate::config::{self, CardSource, Config, ConfigError, Guard, Loaded};
 use crate::floor::{self, Floor};
 use crate::gate::{Gate, OwnActions};
+use crate::grants;
 use crate::trust::{Files, Sources, Trusted, change};
 
 /// A security table is never larger, bytes.
@@ -207,7 +208,7 @@ fn taken_up(policy: &Policy, stored: StoredGrant, apps: &Apps) -> Option<Grant> 
         app: stored.app,
         action: policy.table().action(&stored.action)?,
         target: match stored.target {
-            Some(text) => Some(text.parse().ok()?),
+            Some(text) => Some(grants::target(&stored.action, &text, policy.table()).ok()?),
             None => None,
         },
         permission: Some(stored.permission),

@@ -1,0 +1,103 @@
+//! `/v1/calls`: call, send tones, hang up. An app does so for its own run; the user for any.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use mexe_model::{CallId, Reason, RunId};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::extract::Whole;
+use super::problem::Problem;
+use super::role::Caller;
+use super::{Items, apps, items, read_json};
+use crate::calls::{self, Owner};
+use crate::gate::Gate;
+use crate::runs::Run;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dial {
+    run: Option<String>,
+    app: Option<String>,
+    number: String,
+}
+
+pub(super) async fn begin(
+    State(gate): State<Arc<Gate>>,
+    Extension(caller): Extension<Caller>,
+    Whole(body): Whole,
+) -> Result<Response, Problem> {
+    let dial: Dial = read_json(&body)?;
+    let run = whose(&gate, &caller, &dial)?;
+    let call = calls::begin(&gate, &run, &dial.number).await?;
+    Ok((StatusCode::CREATED, Json(call)).into_response())
+}
+
+/// The run that calls. An app has no other than its own.
+fn whose(gate: &Gate, caller: &Caller, dial: &Dial) -> Result<Arc<Run>, Problem> {
+    if let Caller::App(own) = caller {
+        let id = own.id.to_string();
+        let foreign = dial.run.as_ref().is_some_and(|run| *run != id)
+            || dial.app.as_ref().is_some_and(|app| app != own.app.as_str());
+        return match foreign {
+            true => Err(Problem::new(Reason::RoleMissing, "an app calls for its own run only")),
+            false => Ok(Arc::clone(own)),
+        };
+    }
+    match (&dial.run, &dial.app) {
+        (Some(id), _) => {
+            let run: RunId = id.parse().map_err(|_| Problem::not_found("run", id))?;
+            gate.runs.get(run).ok_or_else(|| Problem::not_found("run", id))
+        }
+        (None, Some(app)) => {
+            let app = apps::find(gate, app)?;
+            let no_run =
+                || Problem::new(Reason::RunEnded, format!("`{}` has no run: start it first", app.id));
+            gate.runs.of(&app.id).pop().ok_or_else(no_run)
+        }
+        (None, None) => Err(Problem::malformed("say for which app or run")),
+    }
+}
+
+pub(super) async fn list(State(gate): State<Arc<Gate>>) -> Json<Items<Value>> {
+    items(gate.calls.list())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Burst {
+    tones: String,
+}
+
+pub(super) async fn tones(
+    State(gate): State<Arc<Gate>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Whole(body): Whole,
+) -> Result<StatusCode, Problem> {
+    let call: CallId = id.parse().map_err(|_| Problem::not_found("call", &id))?;
+    let burst: Burst = read_json(&body)?;
+    calls::tones(&gate, call, owner(&caller), &burst.tones).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn hang_up(
+    State(gate): State<Arc<Gate>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let call: CallId = id.parse().map_err(|_| Problem::not_found("call", &id))?;
+    calls::hang_up(&gate, call, owner(&caller)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn owner(caller: &Caller) -> Owner<'_> {
+    match caller {
+        Caller::App(run) => Owner::Run(run),
+        _ => Owner::Anybody,
+    }
+}
