@@ -122,6 +122,8 @@ const CHANGES: &[(&str, &str)] = &[
     ("root.remove", "a root was removed"),
     ("run.begin", "a run began"),
     ("run.end", "a run ended"),
+    ("shadow.drop", "a candidate policy was dropped"),
+    ("shadow.load", "a candidate policy was loaded, without effect"),
 ];
 
 /// The app, with what it was and its run.

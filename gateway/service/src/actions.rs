@@ -85,7 +85,9 @@ async fn settle(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Reason>
             action: wished.action,
             target: wished.target,
         };
-        let decision = gate.policy().decide(clock::now(), &facts);
+        let now = clock::now();
+        let decision = gate.policy().decide(now, &facts);
+        gate.beside.observe(now, &facts, &decision);
         match decision {
             Decision::Allow(ticket) => {
                 // One performance, one winner: who comes second decides again, without this grant.

@@ -183,6 +183,7 @@ fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> R
     };
     let began = clock::now();
     let decision = gate.policy().decide(began, &facts);
+    gate.beside.observe(began, &facts, &decision);
     gate.metrics.decision_seconds.observe(clock::now().since(began).as_secs_f64());
     match decision {
         Decision::Allow(ticket) => Ok(ticket),

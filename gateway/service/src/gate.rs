@@ -32,6 +32,7 @@ use crate::observe::metrics::Stock;
 use crate::permits::Permits;
 use crate::prompts::Desk;
 use crate::runs::Runs;
+use crate::shadow::Beside;
 use crate::trust::Trusted;
 
 /// Where the gate listens; `None` where a listener is off.
@@ -131,6 +132,8 @@ pub struct Gate {
     pub guard: Guard,
     /// Packages that were fetched and not decided on.
     pub fetched: Fetched,
+    /// A candidate beside the live policy.
+    pub beside: Beside,
     /// Voice calls that are open.
     pub calls: Calls,
     /// Questions to the user.
@@ -162,6 +165,7 @@ impl Gate {
                 limits.connections.map(as_usize),
                 as_usize(limits.connections_per_run),
             ),
+            beside: Beside::default(),
             calls: Calls::default(),
             prompts: Desk::new(as_usize(parts.config.policy.prompt_queue)),
             events: Events::default(),
@@ -360,6 +364,7 @@ impl Changing<'_> {
     /// Replaces the policy by what `with` makes of it.
     pub fn policy(&self, with: impl FnOnce(&Policy) -> Policy) {
         let next = with(&self.gate.policy.load());
+        self.gate.beside.follow(&next);
         self.gate.policy.store(Arc::new(next));
         self.gate.grants_changed.notify_waiters();
         self.gate.prompts.changed.notify_waiters();

@@ -31,6 +31,7 @@ pub mod refused;
 pub mod running;
 pub mod runs;
 pub mod serve;
+pub mod shadow;
 pub mod strangers;
 pub mod surroundings;
 pub mod trust;

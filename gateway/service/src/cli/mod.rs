@@ -34,6 +34,7 @@ mod revoke;
 mod roots;
 mod runs;
 mod serve;
+mod shadow;
 mod small_file;
 mod target;
 mod usim;
@@ -102,6 +103,7 @@ enum Verb {
     Roots(roots::Args),
     Runs(runs::Args),
     Serve(serve::Args),
+    Shadow(shadow::Args),
     #[command(subcommand)]
     Usim(usim::Verb),
 }
@@ -131,6 +133,7 @@ impl Verb {
             Self::Roots(args) => roots::run(&args, global),
             Self::Runs(args) => runs::run(&args, global),
             Self::Serve(args) => serve::run(&args, global),
+            Self::Shadow(args) => shadow::run(&args, global),
             Self::Usim(verb) => verb.run(global),
         }
     }

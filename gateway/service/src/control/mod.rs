@@ -15,6 +15,7 @@ pub mod problem;
 mod prompts;
 pub mod role;
 mod runs;
+mod shadow;
 mod state;
 mod trust;
 
@@ -32,6 +33,9 @@ use serde::de::DeserializeOwned;
 
 use crate::gate::Gate;
 use problem::Problem;
+
+/// A security table is never larger, bytes.
+const LARGEST_TABLE: usize = 1 << 20;
 
 /// Every route of the API behind the role table. Whoever serves it adds the [`role::Caller`] to each request first.
 pub fn router(gate: Arc<Gate>) -> Router {
@@ -51,6 +55,13 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/flows/{id}", delete(state::end_flow))
         .route("/v1/grants", get(grants::list).post(grants::give).delete(grants::revoke_all_of_app))
         .route("/v1/grants/{id}", delete(grants::revoke))
+        .route(
+            "/v1/shadow",
+            get(shadow::show)
+                .put(shadow::load)
+                .delete(shadow::drop_candidate)
+                .layer(DefaultBodyLimit::max(LARGEST_TABLE)),
+        )
         .route("/v1/calls", get(calls::list).post(calls::begin))
         .route("/v1/calls/{id}", delete(calls::hang_up))
         .route("/v1/calls/{id}/dtmf", post(calls::tones))
