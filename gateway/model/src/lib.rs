@@ -8,6 +8,7 @@ pub mod group;
 pub mod host;
 pub mod id;
 pub mod permission;
+pub mod printable;
 pub mod rate;
 pub mod reason;
 pub mod time;
