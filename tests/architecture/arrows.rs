@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::metadata::Workspace;
 
 /// The crates that take bytes, events and a time in and give verdicts out.
-pub const PURE: &[&str] = &["mexe-certs", "mexe-model", "mexe-policy", "mexe-qos", "mexe-wire"];
+pub const PURE: &[&str] =
+    &["mexe-certs", "mexe-console", "mexe-model", "mexe-policy", "mexe-qos", "mexe-wire"];
 
 /// What none of them may reach through normal dependencies.
 const IO: &[&str] = &[
@@ -43,7 +44,7 @@ fn plan() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("mexe-card", &["mexe-model", "mexe-certs", "mexe-wire"]),
         ("mexe-relay", ENGINES),
         ("mexe-journal", ENGINES),
-        ("mexe-console", ENGINES),
+        ("mexe-console", MODEL),
         (
             "mexegate",
             &[

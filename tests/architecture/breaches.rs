@@ -53,6 +53,7 @@ fn a_crate_without_a_place_is_named() {
 fn io_three_steps_away_from_a_pure_crate_is_named_with_its_path() {
     let far = workspace(&[
         ("mexe-certs", &["a"]),
+        ("mexe-console", &[]),
         ("mexe-model", &[]),
         ("mexe-policy", &[]),
         ("mexe-qos", &[]),
@@ -65,8 +66,13 @@ fn io_three_steps_away_from_a_pure_crate_is_named_with_its_path() {
 
 #[test]
 fn a_pure_crate_that_went_missing_is_named() {
-    let gone =
-        workspace(&[("mexe-certs", &[]), ("mexe-model", &[]), ("mexe-policy", &[]), ("mexe-qos", &[])]);
+    let gone = workspace(&[
+        ("mexe-certs", &[]),
+        ("mexe-console", &[]),
+        ("mexe-model", &[]),
+        ("mexe-policy", &[]),
+        ("mexe-qos", &[]),
+    ]);
     one(arrows::pure_crates_reach_no_io(&gone), "`mexe-wire` is not in the dependency graph");
 }
 

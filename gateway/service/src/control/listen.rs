@@ -19,6 +19,7 @@ use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use zeroize::Zeroizing;
 
+use super::console;
 use super::door::{self, Open, Standing};
 use super::problem::Problem;
 use super::role::{Caller, admit};
@@ -96,25 +97,31 @@ fn caller_at_socket(gate: &Gate, stream: &UnixStream) -> Caller {
     }
 }
 
-/// Serves API and health pages on the console's port until the gate stops.
+/// Serves API, web console and health pages on the console's port until the gate stops.
 pub async fn serve_console(
     gate: Arc<Gate>,
     listener: TcpListener,
     api: Router,
     token: Arc<Zeroizing<String>>,
 ) {
-    let (known, health) = (Arc::clone(&gate), health_router(Arc::clone(&gate)));
+    let known = Arc::clone(&gate);
+    let for_anybody = health_router(Arc::clone(&gate)).merge(console::shell_router());
+    let for_the_known = api.clone().merge(console::pages_router(Arc::clone(&gate), api));
     let pages = move |standing: &Standing| {
         let (known, token, standing) = (Arc::clone(&known), Arc::clone(&token), standing.clone());
-        let with_caller = api.clone().layer(middleware::from_fn(move |mut request: Request, next: Next| {
-            let caller = caller_by_token(&known, &token, &request);
-            if let Caller::User { .. } = caller {
-                standing.is_known();
-            }
-            request.extensions_mut().insert(caller);
-            next.run(request)
-        }));
-        with_caller.merge(health.clone()).layer(middleware::from_fn(same_host_only))
+        let with_caller =
+            for_the_known.clone().layer(middleware::from_fn(move |mut request: Request, next: Next| {
+                let caller = caller_by_token(&known, &token, &request);
+                if let Caller::User { .. } = caller {
+                    standing.is_known();
+                }
+                request.extensions_mut().insert(caller);
+                next.run(request)
+            }));
+        with_caller
+            .merge(for_anybody.clone())
+            .layer(middleware::from_fn(same_host_only))
+            .layer(middleware::from_fn(console::guarded))
     };
     door::serve(gate, listener, Open::UntilStopping, pages).await;
 }

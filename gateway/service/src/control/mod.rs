@@ -3,6 +3,7 @@
 
 mod apps;
 mod calls;
+pub mod console;
 mod decisions;
 pub mod door;
 mod events;

@@ -92,6 +92,19 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/v1/journal/checkpoint", roles: USER },
 ];
 
+/// The pages of the console: what the user may see, as a page.
+pub const PAGES: &[Route] = &[
+    Route { method: Method::GET, path: "/console/apps", roles: USER },
+    Route { method: Method::GET, path: "/console/flows", roles: USER },
+    Route { method: Method::GET, path: "/console/grants", roles: USER },
+    Route { method: Method::GET, path: "/console/journal", roles: USER },
+    Route { method: Method::GET, path: "/console/quality", roles: USER },
+    Route { method: Method::GET, path: "/console/questions", roles: USER },
+    Route { method: Method::GET, path: "/console/roots", roles: USER },
+    Route { method: Method::GET, path: "/console/throughput", roles: USER },
+    Route { method: Method::GET, path: "/console/verify", roles: USER },
+];
+
 /// Whether the caller may call this route.
 ///
 /// # Errors
@@ -104,7 +117,7 @@ pub fn admit(caller: &Caller, method: &Method, path: &str) -> Result<(), Reason>
         Caller::App(_) => Role::App,
         Caller::User { .. } => Role::User,
     };
-    let route = ROUTES.iter().find(|route| route.method == *method && matches(route.path, path));
+    let route = ROUTES.iter().chain(PAGES).find(|route| route.method == *method && matches(route.path, path));
     match route {
         None if role == Role::User => Ok(()), // the router answers 404 or 405
         None => Err(Reason::RoleMissing),
@@ -157,7 +170,7 @@ mod tests {
             (Method::DELETE, "/v1/calls/{id}"),
             (Method::POST, "/v1/calls/{id}/dtmf"),
         ];
-        for route in ROUTES {
+        for route in ROUTES.iter().chain(PAGES) {
             let path = route.path.replace("{id}", "x");
             let expected = app_may.contains(&(route.method.clone(), route.path));
             assert_eq!(admit(&app(), &route.method, &path).is_ok(), expected, "{} {path}", route.method);

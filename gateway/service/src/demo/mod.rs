@@ -209,7 +209,7 @@ impl Stage {
             |what: &str, command: String, answer: &str| format!("  {what}\n    {command}\n    -> {answer}\n");
         let mut text = format!(
             "mexegate demo: everything runs on this machine until you press Ctrl-C\n\n\
-             SOCKS5    {}\nHTTP      {}\nconsole   http://{}  (API; token {})\nmetrics   http://{}/metrics\n\
+             SOCKS5    {}\nHTTP      {}\nconsole   http://{}/#token={}\nmetrics   http://{}/metrics\n\
              origin    {origin}\nstate     {state}\npackages  {}\n\nTry, in another terminal:\n\n",
             shown(listening.socks),
             shown(listening.http),

@@ -375,6 +375,19 @@ impl Metrics {
         self.journal_records.inc_by(written);
     }
 
+    /// What each class has moved since the gate started, up and down, bytes; as of the last time it was settled.
+    pub fn moved_by_class(&self) -> [(TrafficClass, u64, u64); 4] {
+        TrafficClass::ALL.map(|class| {
+            let moved = |direction: &str| {
+                let of = |trust: Trust| {
+                    self.flow_bytes.with_label_values(&[trust.as_str(), class.as_str(), direction]).get()
+                };
+                Trust::ALL.into_iter().map(of).sum()
+            };
+            (class, moved("up"), moved("down"))
+        })
+    }
+
     /// The text exposition of everything.
     ///
     /// # Errors

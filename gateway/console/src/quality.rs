@@ -1,0 +1,64 @@
+//! What streams can ask for: the profiles, their classes, and how many flows use each class now.
+
+use askama::Template;
+use mexe_model::BitRate;
+
+use crate::foreign::{Foreign, Word};
+use crate::words::Bytes;
+
+/// One traffic profile.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its name.
+    pub name: Foreign,
+    /// What it is for.
+    pub description: Foreign,
+    /// Its class.
+    pub class: &'static str,
+    /// The most that a flow may send, when there is a maximum.
+    pub up: Option<BitRate>,
+    /// The most that a flow may receive, when there is a maximum.
+    pub down: Option<BitRate>,
+    /// How much may move at once after a pause, bytes.
+    pub burst: u64,
+    /// The destinations that it is meant for.
+    pub rules: Vec<Foreign>,
+}
+
+impl Profile {
+    fn burst(&self) -> Bytes {
+        Bytes(self.burst)
+    }
+}
+
+struct Class {
+    name: &'static str,
+    says: &'static str,
+    open: usize,
+}
+
+/// The page of profiles and classes.
+#[derive(Template)]
+#[template(path = "quality.html")]
+pub struct Quality {
+    classes: Vec<Class>,
+    profiles: Vec<Profile>,
+}
+
+impl Quality {
+    const CLASSES: [(&str, &str); 4] = [
+        ("conversational", "Live both ways: voice and video calls. Least delay."),
+        ("streaming", "Live one way: video and audio. A steady rate."),
+        ("interactive", "Someone waits for an answer: web, messages."),
+        ("background", "Nobody waits: mail, updates. What every flow gets without a permission for more."),
+    ];
+
+    /// Of these profiles; `open` has the class of every open flow.
+    pub fn of(profiles: Vec<Profile>, open: &[Word]) -> Self {
+        let class = |(name, says)| {
+            let open = open.iter().filter(|class| class.as_str() == name).count();
+            Class { name, says, open }
+        };
+        Self { classes: Self::CLASSES.into_iter().map(class).collect(), profiles }
+    }
+}

@@ -1,0 +1,264 @@
+//! No page shows what somebody else wrote in a way that means something: each field of each view in turn holds markup,
+//! characters that turn the reading direction or are not seen, and a text without end.
+
+use askama::Template;
+use mexe_model::WallTime;
+use serde_json::{Value, json};
+
+use crate::*;
+
+/// Markup, an attribute's end, a script's address, a direction override, a zero-width space, controls, a backslash.
+const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=x>&amp;javascript:\u{202e}gpj\u{200b}\u{1b}[2J\0\n\\{{7*7}}";
+
+/// What would have to be in a page for the text to have come through.
+const LEAKS: [&str; 9] = [
+    "<script>alert",
+    "<img src=x",
+    "\"'>",
+    "\u{202e}",
+    "\u{200b}",
+    "\u{1b}",
+    "\0",
+    "49}",
+    "x onerror=x>&amp;java",
+];
+
+fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
+    serde_json::from_value(value.clone()).ok()
+}
+
+fn read_all<T: serde::de::DeserializeOwned>(value: &Value) -> Option<Vec<T>> {
+    read(&json!([value]))
+}
+
+/// Every string in the value, one after the other, replaced by `text`.
+fn each_replaced(value: &Value, text: &str) -> Vec<Value> {
+    match value {
+        Value::String(_) => vec![json!(text)],
+        Value::Array(items) => {
+            let with = |at: usize, new| {
+                let mut items = items.clone();
+                items[at] = new;
+                Value::Array(items)
+            };
+            let each = items.iter().enumerate();
+            each.flat_map(|(at, item)| each_replaced(item, text).into_iter().map(move |new| (at, new)))
+                .map(|(at, new)| with(at, new))
+                .collect()
+        }
+        Value::Object(fields) => {
+            let each = fields.iter();
+            each.flat_map(|(key, item)| each_replaced(item, text).into_iter().map(move |new| (key, new)))
+                .map(|(key, new)| {
+                    let mut fields = fields.clone();
+                    fields.insert(key.clone(), new);
+                    Value::Object(fields)
+                })
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn question() -> Value {
+    json!({
+        "id": "prompt-7", "state": "open", "app": "weather", "name": "Weather", "run": "run-3",
+        "action": "network.connect", "covers": "opening a stream connection to a host and port",
+        "target": "example.org:443", "domain": "third-party", "signer": "CN=Weather Works", "binding": "measured",
+        "legacy": false, "chargeable": true, "stated_reason": "to show the forecast", "resembles": "weathor", "held": 3,
+        "asked_at": "2026-11-26T03:00:00.000Z", "expires_in_seconds": 27,
+        "permissions": ["single", "session", "blanket"], "default": "session", "scopes": ["target", "host", "any"],
+    })
+}
+
+fn denial() -> Value {
+    json!({"id": "denial-2", "app": "weather", "action": "network.connect", "target": "example.org:443",
+        "scope": "host", "holds": "until", "expires_in_seconds": 9, "runs": ["run-3"],
+        "denied_at": "2026-11-26T03:00:00.000Z"})
+}
+
+fn app() -> Value {
+    let certificate = json!({"subject": "CN=Weather Works", "serial": "01", "not_after": "2030-01-01T00:00:00Z",
+        "sha256": "ab"});
+    json!({
+        "id": "weather", "name": "Weather", "version": "1.0", "domain": "third-party", "reason": "root-disabled",
+        "digest": "cd", "format": "jar", "legacy": false, "restricted_to": ["network"], "qos_profile": "web",
+        "installed_at": "2026-11-26T03:00:00.000Z",
+        "signers": [{"subject": "CN=Weather Works", "digest": "SHA-256", "signature": "RSA", "chain": [certificate]}],
+    })
+}
+
+fn grant() -> Value {
+    json!({"id": "grant-1", "app": "weather", "action": "network.connect", "target": "example.org",
+        "permission": "session", "granted_at": "2026-11-26T03:00:00.000Z", "runs": ["run-3"]})
+}
+
+fn run() -> Value {
+    json!({"id": "run-3", "app": "weather", "binding": "token", "started_at": "2026-11-26T03:00:00.000Z",
+        "process": 4, "connections": 2})
+}
+
+fn flow() -> Value {
+    json!({"id": "flow-9", "run": "run-3", "app": "weather", "domain": "operator", "target": "example.org:443",
+        "address": "192.0.2.1:443", "class": "background", "ingress": "socks5",
+        "opened_at": "2026-11-26T03:00:00.000Z", "bytes_up": 10, "bytes_down": 20})
+}
+
+fn record() -> Value {
+    json!({"seq": 4, "at": "2026-11-26T03:00:00.000Z", "kind": "decision", "app": "weather", "run": "run-3",
+        "flow": "flow-9", "domain": "third-party", "action": "network.connect", "target": "example.org:443",
+        "decision": "deny", "reason": "permission-missing", "grant": "grant-1", "rule": "cell", "count": 2})
+}
+
+fn root() -> Value {
+    json!({"id": "ab12", "kind": "third-party", "domain": "third-party", "state": "enabled", "provenance": "device",
+        "subject": "CN=Root", "not_after": "2030-01-01T00:00:00Z", "source": "root.pem", "problem": "none"})
+}
+
+fn administrator() -> Value {
+    json!({"administrator": "card", "why": "accepted-on-card", "device": "ab", "key": "cd",
+        "offered": {"iccid": "8949", "key": "ef"}})
+}
+
+fn rendered(page: impl Template) -> String {
+    page.render().unwrap()
+}
+
+/// Every page that can be made with `text` in one of its fields. A field that only takes names of the gate's refuses it.
+fn pages_with(text: &str) -> Vec<String> {
+    let mut pages = Vec::new();
+    for value in each_replaced(&question(), text) {
+        let mut missed = value.clone();
+        missed["state"] = json!("missed");
+        for value in [value, missed] {
+            pages.extend(read_all(&value).map(|all| rendered(Questions::of(all, Vec::new(), None))));
+        }
+    }
+    for value in each_replaced(&denial(), text) {
+        pages.extend(read_all(&value).map(|all| rendered(Questions::of(Vec::new(), all, None))));
+    }
+    let phrase = Some(Foreign::new(text));
+    pages.push(rendered(Questions::of(read_all(&question()).unwrap(), Vec::new(), phrase)));
+    let (runs, grants) = (read_all::<Run>(&run()).unwrap(), read_all::<Grant>(&grant()).unwrap());
+    for value in each_replaced(&app(), text) {
+        pages.extend(read_all(&value).map(|all| rendered(Apps::of(all, &runs, &grants))));
+    }
+    for value in each_replaced(&run(), text) {
+        let apps = read_all(&app()).unwrap();
+        pages.extend(read_all(&value).map(|all: Vec<Run>| rendered(Apps::of(apps, &all, &[]))));
+    }
+    for value in each_replaced(&grant(), text) {
+        let apps = || read_all::<App>(&app()).unwrap();
+        pages.extend(read_all(&value).map(|all: Vec<Grant>| rendered(Apps::of(apps(), &[], &all))));
+        pages.extend(read_all(&value).map(|all| rendered(Grants::of(all, apps()))));
+    }
+    for value in each_replaced(&flow(), text) {
+        pages.extend(read_all(&value).map(|all| rendered(Flows::of(all))));
+    }
+    for value in each_replaced(&record(), text) {
+        pages.extend(
+            read_all(&value).map(|all| rendered(Journal::of(all, WallTime::from_secs(1_800_000_000)))),
+        );
+    }
+    for value in each_replaced(&root(), text) {
+        let administrator = read(&administrator()).unwrap();
+        pages.extend(read_all(&value).map(|all| rendered(Roots::of(all, administrator))));
+    }
+    for value in each_replaced(&administrator(), text) {
+        pages.extend(read(&value).map(|who| rendered(Roots::of(Vec::new(), who))));
+    }
+    let profile = |text: &str| Profile {
+        name: Foreign::new(text),
+        description: Foreign::new(text),
+        class: "background",
+        up: None,
+        down: None,
+        burst: 1,
+        rules: vec![Foreign::new(text)],
+    };
+    pages.push(rendered(Quality::of(vec![profile(text)], &[])));
+    let fault = Foreign::new(text);
+    pages.push(rendered(Verified { holds: false, records: 1, unsealed_tail: 0, fault }));
+    pages
+}
+
+#[test]
+fn hostile_text_means_nothing_on_any_page() {
+    let pages = pages_with(HOSTILE);
+    assert!(pages.len() > 60, "only {} pages took the text", pages.len());
+    let shown = pages.iter().filter(|page| page.contains("&#60;script&#62;alert(1)")).count();
+    assert!(shown > 45, "only {shown} pages show it");
+    for page in pages {
+        for leak in LEAKS {
+            assert!(!page.contains(leak), "{leak:?} came through:\n{page}");
+        }
+        assert!(page.chars().all(|c| c == '\n' || !mexe_model::printable::misleads(c)), "{page}");
+    }
+}
+
+#[test]
+fn a_text_without_end_does_not_fill_a_page() {
+    for page in pages_with(&"x".repeat(100_000)) {
+        assert!(page.len() < 20_000, "{} bytes", page.len());
+    }
+}
+
+#[test]
+fn an_unverified_signer_is_never_named() {
+    let (mut question, mut app) = (question(), app());
+    for domain in [json!("untrusted"), json!(null), json!("nonsense")] {
+        question["domain"] = domain.clone();
+        let page = rendered(Questions::of(read_all(&question).unwrap(), Vec::new(), None));
+        assert!(!page.contains("CN=Weather Works") && page.contains("Nobody vouches for this app"));
+        app["domain"] = domain;
+        let page = rendered(Apps::of(read_all(&app).unwrap(), &[], &[]));
+        assert!(!page.contains("CN=Weather Works") && page.contains("nobody that this device knows"));
+    }
+}
+
+#[test]
+fn a_question_of_an_app_that_is_gone_is_still_shown() {
+    let mut question = question();
+    for field in
+        ["name", "action", "covers", "run", "signer", "binding", "stated_reason", "resembles", "default"]
+    {
+        question[field] = json!(null);
+    }
+    let page = rendered(Questions::of(read_all(&question).unwrap(), Vec::new(), None));
+    assert!(page.contains("id=\"prompt-7\"") && page.contains("<bdi>weather</bdi>"));
+}
+
+#[test]
+fn the_apps_words_are_quoted_and_called_its_own() {
+    let page = rendered(Questions::of(read_all(&question()).unwrap(), Vec::new(), None));
+    assert!(page.contains("own words, not checked") && page.contains("“to show the forecast”"));
+}
+
+#[test]
+fn every_question_has_the_users_phrase_and_allow_asleep() {
+    let questions: Vec<Question> = ["prompt-1", "prompt-2"]
+        .map(|id| {
+            let mut question = question();
+            question["id"] = json!(id);
+            read(&question).unwrap()
+        })
+        .into();
+    let page = rendered(Questions::of(questions, Vec::new(), Some(Foreign::new("blue heron"))));
+    assert_eq!(page.matches("<bdi>blue heron</bdi>").count(), 2);
+    assert_eq!(page.matches("data-answer=\"allow\" aria-keyshortcuts=\"a\" disabled>").count(), 2);
+    assert!(!page.contains("autofocus"));
+    assert_eq!(page.matches("value=\"session\" checked").count(), 2);
+    assert_eq!(page.matches("value=\"target\" checked").count(), 2);
+}
+
+#[test]
+fn no_page_has_script_or_style_in_it() {
+    let mut pages = pages_with("plain");
+    pages.push(shell().unwrap());
+    for page in pages {
+        for inline in ["<script>", " style=", "<style", " onclick", " onload", "javascript:", "hx-on", "js:"]
+        {
+            assert!(!page.contains(inline), "{inline} in\n{page}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+// The page of questions. Nobody is hurried or tricked into an answer: Allow takes no click before the question has been in
+// view for a moment, and takes none again for as long whenever anything moved; it never has the focus by itself. Questions
+// that stay are left as they are, with what the user has chosen in them; those that were closed elsewhere go.
+"use strict";
+
+(() => {
+  const { ask, by, localTimes, notice, refusal, signOut, speak } = window.mexegate;
+  const ARMING = 700;
+  let armed = null;
+  let asked = null;
+  let again = false;
+  const known = new Set();
+
+  const cards = () => [...document.querySelectorAll("#questions > .question")];
+  const allows = () => [...document.querySelectorAll("#questions [data-answer=allow], [data-arms]")];
+
+  /** Takes Allow away, and gives it back when what is there now has been seen for a moment. */
+  const rearm = () => {
+    clearTimeout(armed);
+    for (const button of allows()) {
+      if (document.activeElement === button) (button.closest(".question") ?? by("title")).focus({ preventScroll: true });
+      button.disabled = true;
+    }
+    if (document.hidden) return;
+    // The second frame comes when the first has been painted.
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      clearTimeout(armed);
+      armed = setTimeout(() => {
+        for (const button of allows()) button.disabled = button.closest("[aria-busy]") !== null;
+      }, ARMING);
+    }));
+  };
+
+  const seen = new ResizeObserver(rearm);
+  for (const name of ["scroll", "resize", "focus"]) addEventListener(name, rearm, { passive: true });
+  document.addEventListener("visibilitychange", rearm);
+
+  /** What is listed below the open questions: each line has a button of its own. */
+  const listed = (past) => [...past.querySelectorAll("button")].map((button) => button.id).join();
+
+  /** Puts what the gate asks now in place of what it asked before. */
+  const merge = (fresh) => {
+    const list = by("questions");
+    if (!list) return;
+    const wanted = new Map([...fresh.querySelectorAll("#questions > .question")].map((card) => [card.id, card]));
+    let moved = false;
+    for (const card of cards()) {
+      if (wanted.has(card.id)) continue;
+      const next = card.nextElementSibling ?? card.previousElementSibling ?? by("title");
+      const focused = card.contains(document.activeElement);
+      card.remove();
+      if (focused) next.focus();
+      moved = true;
+    }
+    for (const [id, card] of wanted) {
+      if (by(id)) {
+        by(id).dataset.expires = card.dataset.expires;
+        continue;
+      }
+      list.append(document.importNode(card, true));
+      moved = true;
+    }
+    by("no-questions").hidden = wanted.size > 0;
+    const past = fresh.getElementById("past");
+    if (past && listed(past) !== listed(by("past"))) {
+      const focused = by("past").contains(document.activeElement) && document.activeElement.id;
+      by("past").replaceChildren(...document.importNode(past, true).childNodes);
+      htmx.process(by("past"));
+      localTimes(by("past"));
+      if (focused) (by(focused) ?? by("title")).focus();
+      moved = true;
+    }
+    if (moved) rearm();
+  };
+
+  /** Says on every page how many questions are open. */
+  const count = (fresh) => {
+    const open = [...fresh.querySelectorAll("#questions > .question")];
+    const badge = by("open-questions");
+    badge.textContent = open.length;
+    badge.hidden = open.length === 0;
+    const unheard = open.filter((card) => !known.has(card.id));
+    for (const card of unheard) known.add(card.id);
+    if (unheard.length > 0) speak(`New question: ${unheard.at(-1).querySelector("h2").textContent}`);
+  };
+
+  const refresh = async () => {
+    if (asked) {
+      again = true;
+      return;
+    }
+    asked = ask("/console/questions");
+    try {
+      const response = await asked;
+      if (response.status === 401) signOut("The gate was started anew since, and has another token.");
+      if (response.ok) {
+        const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+        count(fresh);
+        merge(fresh);
+      }
+    } catch {
+      // The next look says whether the gate is there.
+    }
+    asked = null;
+    if (again) {
+      again = false;
+      refresh();
+    }
+  };
+
+  const answer = async (card, verdict) => {
+    if (card.hasAttribute("aria-busy")) return;
+    if (verdict === "allow" && card.querySelector("[data-answer=allow]").disabled) return;
+    const chosen = (name) => card.querySelector(`input[name="${card.id}-${name}"]:checked`)?.value;
+    const limit = card.querySelector("select[name=for]").value;
+    const body = { answer: verdict };
+    if (chosen("scope")) body.scope = chosen("scope");
+    if (limit) body.for = limit;
+    // What the table offers first is meant for a yes: a quick no must not become one for ever.
+    if (chosen("permission") && (verdict === "allow" || card.dataset.chosen)) body.permission = chosen("permission");
+    card.setAttribute("aria-busy", "true");
+    try {
+      const response = await ask(`/v1/prompts/${card.id}/answer`, { method: "POST", body: JSON.stringify(body) });
+      if (!response.ok) notice(refusal(response.status, await response.text()), true);
+      else speak(verdict === "allow" ? "Allowed" : "Denied");
+    } catch {
+      notice("The gate does not answer; the question stays open.", true);
+    }
+    card.removeAttribute("aria-busy");
+    rearm();
+    refresh();
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#questions [data-answer]");
+    if (button) answer(button.closest(".question"), button.dataset.answer);
+  });
+
+  document.addEventListener("change", (event) => {
+    const card = event.target.closest?.("#questions > .question");
+    if (card && event.target.name.endsWith("-permission")) card.dataset.chosen = "yes";
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const card = event.target.closest?.("#questions > .question");
+    const types = event.target.matches?.("select, input:not([type=radio])");
+    if (!card || types || event.repeat || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    if (event.key === "a") answer(card, "allow");
+    if (event.key === "d") answer(card, "deny");
+  });
+
+  setInterval(() => {
+    for (const card of cards()) {
+      const left = card.querySelector("[data-left]");
+      if (!left || card.dataset.expires === "") continue;
+      card.dataset.expires = Math.max(0, Number(card.dataset.expires) - 1);
+      left.textContent = `${card.dataset.expires} s`;
+    }
+  }, 1000);
+  setInterval(() => window.mexegate.signedIn() && !document.hidden && refresh(), 3000);
+
+  document.addEventListener("mexegate:page", () => {
+    seen.disconnect();
+    if (by("questions")) {
+      seen.observe(by("questions"));
+      rearm();
+    }
+  });
+  for (const name of ["mexegate:in", "mexegate:changed"]) document.addEventListener(name, refresh);
+  document.addEventListener("mexegate:out", () => known.clear());
+  window.mexegate.questions = { refresh };
+})();
