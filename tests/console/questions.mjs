@@ -1,0 +1,154 @@
+// Questions in the browser: they come by themselves, cannot be answered by accident, and each answer does to a waiting
+// connection what it says.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { until } from "./gate.mjs";
+
+const ARMING = 700;
+
+/** The card of the question about that target. */
+const card = (tab, target) => tab.page.locator("#questions > .question").filter({ has: tab.page.locator(".target", { hasText: target }) });
+const allow = (tab, target) => card(tab, target).locator("[data-answer=allow]");
+
+/** For how long the button stayed asleep since the browser had it, as the page itself saw it. */
+const watchArming = (tab) =>
+  tab.page.evaluate(() => {
+    window.seen = [];
+    const note = (button) => window.seen.push({ at: performance.now(), asleep: button.disabled });
+    new MutationObserver((changes) => {
+      for (const change of changes) {
+        if (change.type === "attributes") note(change.target);
+        for (const node of change.addedNodes) if (node.querySelector) node.querySelectorAll("[data-answer=allow]").forEach(note);
+      }
+    }).observe(document.querySelector("#questions"), { childList: true, subtree: true, attributes: true, attributeFilter: ["disabled"] });
+  });
+
+export const questions = (pictures) => ({
+  async "a question comes by itself, allow sleeps until it was seen, and lets the connection through"(browser, gate, Tab) {
+    const tab = await Tab.open(browser, gate);
+    await tab.signIn();
+    await watchArming(tab);
+    const run = await gate.run("operator-app");
+    const flow = gate.connect(run);
+    await card(tab, gate.origin).waitFor();
+    const focused = await tab.page.evaluate(() => document.activeElement.dataset.answer ?? "");
+    assert.equal(focused, "", "an answer has the focus by itself");
+    // Forced, as an impatient or misled hand would: nothing may come of it.
+    await allow(tab, gate.origin).dispatchEvent("click");
+    await card(tab, gate.origin).focus();
+    await tab.page.keyboard.press("a");
+    await tab.page.waitForFunction(() => !document.querySelector("[data-answer=allow]").disabled);
+    const seen = await tab.page.evaluate(() => window.seen);
+    assert.ok(seen.at(-1).at - seen[0].at >= ARMING, JSON.stringify(seen));
+    assert.equal(await tab.page.textContent("#open-questions"), "1");
+    assert.ok((await gate.ask("GET", "/v1/prompts")).json.items.some((one) => one.state === "open"));
+    await allow(tab, gate.origin).click();
+    assert.equal(await flow.status, 200);
+    await card(tab, gate.origin).waitFor({ state: "detached" });
+    const { json } = await gate.ask("GET", "/v1/grants?app=operator-app");
+    assert.deepEqual(json.items.map(({ target, permission }) => [target, permission]), [[gate.origin, "session"]]);
+    tab.faultless("allowing");
+    await tab.close();
+  },
+
+  async "the keyboard answers the question in focus, and the choices go with the answer"(browser, gate, Tab) {
+    const tab = await Tab.open(browser, gate);
+    await tab.signIn();
+    const run = await gate.run("operator-app");
+    const denied = gate.connect(run, "127.0.0.1:9");
+    await card(tab, "127.0.0.1:9").focus();
+    await tab.page.keyboard.press("d");
+    assert.equal(await denied.status, 403);
+    await card(tab, "127.0.0.1:9").waitFor({ state: "detached" });
+    assert.ok(await tab.page.evaluate(() => document.activeElement !== document.body), "the focus was lost");
+    const allowed = gate.connect(run, "127.0.0.1:10");
+    const asked = card(tab, "127.0.0.1:10");
+    await asked.locator("input[value=host]").check();
+    await asked.locator("input[value=single]").check();
+    await asked.locator("select[name=for]").selectOption("10m");
+    const answered = tab.page.waitForRequest((request) => request.url().endsWith("/answer"));
+    // The focus may scroll the card into view, and what moved sleeps first.
+    await asked.focus();
+    await tab.page.waitForFunction(() => !document.querySelector("[data-answer=allow]").disabled);
+    await tab.page.keyboard.press("a");
+    const body = JSON.parse((await answered).postData());
+    assert.deepEqual(body, { answer: "allow", permission: "single", scope: "host", for: "10m" });
+    // Nobody listens there, so it was let through and failed behind the gate.
+    assert.ok(![200, 403].includes(await allowed.status));
+    const { json } = await gate.ask("GET", "/v1/prompts?denied=true");
+    assert.equal(json.items.length, 1);
+    await tab.page.locator("#past button", { hasText: "Ask me again" }).click();
+    await until("the denial to be gone", async () => (await gate.ask("GET", "/v1/prompts?denied=true")).json.items.length === 0);
+    tab.faultless("the keyboard's answers");
+    await tab.close();
+  },
+
+  async "a list that moves puts allow to sleep again, and what is closed elsewhere goes"(browser, gate, Tab) {
+    const tab = await Tab.open(browser, gate);
+    await tab.signIn();
+    await watchArming(tab);
+    const run = await gate.run("operator-app");
+    gate.connect(run, "127.0.0.1:11");
+    await card(tab, "127.0.0.1:11").waitFor();
+    await tab.page.waitForFunction(() => !document.querySelector("[data-answer=allow]").disabled);
+    await card(tab, "127.0.0.1:11").locator("input[value=any]").check();
+    await tab.page.evaluate(() => (window.seen = []));
+    const second = gate.connect(run, "127.0.0.1:12");
+    await card(tab, "127.0.0.1:12").waitFor();
+    await tab.page.waitForFunction(() => [...document.querySelectorAll("[data-answer=allow]")].every((button) => !button.disabled));
+    const seen = await tab.page.evaluate(() => window.seen);
+    assert.ok(seen.some((one) => one.asleep) && seen.at(-1).at - seen[0].at >= ARMING, JSON.stringify(seen));
+    assert.ok(await card(tab, "127.0.0.1:11").locator("input[value=any]").isChecked(), "what was chosen is gone");
+    const { json } = await gate.ask("GET", "/v1/prompts");
+    const other = json.items.find((one) => one.target === "127.0.0.1:11");
+    await tab.page.evaluate(() => (window.seen = []));
+    await gate.ask("POST", `/v1/prompts/${other.id}/answer`, { answer: "deny" });
+    await card(tab, "127.0.0.1:11").waitFor({ state: "detached" });
+    assert.ok((await tab.page.evaluate(() => window.seen)).some((one) => one.asleep), "the list moved, and allow stayed awake");
+    await card(tab, "127.0.0.1:12").locator("[data-answer=deny]").click();
+    assert.equal(await second.status, 403);
+    tab.faultless("a list that moves");
+    await tab.close();
+  },
+
+  async "a missed question can be allowed for the next time, after another question"(browser, gate, Tab) {
+    const run = await gate.run("third-party-app");
+    const tab = await Tab.open(browser, gate);
+    await tab.signIn();
+    const flow = gate.connect(run, "127.0.0.1:15");
+    await card(tab, "127.0.0.1:15").waitFor();
+    // The app goes without having heard an answer.
+    flow.socket.destroy();
+    await card(tab, "127.0.0.1:15").waitFor({ state: "detached", timeout: 40000 });
+    const missed = tab.page.locator("#past li", { hasText: "127.0.0.1:15" });
+    await missed.locator("[data-arms]:not(:disabled)").click();
+    assert.match(await tab.page.textContent("#confirm-text"), /127\.0\.0\.1:15/);
+    await tab.page.click("#confirm-yes");
+    await missed.waitFor({ state: "detached" });
+    const { json } = await gate.ask("GET", "/v1/grants?app=third-party-app");
+    assert.ok(json.items.some((one) => one.target === "127.0.0.1:15"));
+    tab.faultless("a missed question");
+    await tab.close();
+  },
+
+  async "a question is legible and accessible, narrow and wide, light and dark"(browser, gate, Tab) {
+    const run = await gate.run("third-party-app");
+    for (const [target, width, colorScheme] of [["127.0.0.1:13", 360, "light"], ["127.0.0.1:14", 1280, "dark"]]) {
+      gate.connect(run, target);
+      const context = { viewport: { width, height: 900 }, colorScheme };
+      const tab = await Tab.open(browser, gate, { judged: true, context });
+      await tab.signIn();
+      await card(tab, target).waitFor();
+      await tab.page.waitForFunction(() => !document.querySelector("[data-answer=allow]").disabled);
+      await tab.judge(`a question at ${width}`);
+      await tab.page.screenshot({ path: join(pictures, `question-${width}-${colorScheme}.png`), fullPage: true });
+      assert.ok(await tab.page.evaluate(() => document.scrollingElement.scrollWidth <= innerWidth), "the page scrolls sideways");
+      await card(tab, target).locator("[data-answer=deny]").click();
+      await card(tab, target).waitFor({ state: "detached" });
+      await tab.page.screenshot({ path: join(pictures, `answered-${width}-${colorScheme}.png`), fullPage: true });
+      tab.faultless("a question");
+      await tab.close();
+    }
+  },
+});
