@@ -391,3 +391,42 @@ fn a_runtime_asks_for_what_it_does_itself_and_a_single_yes_is_for_once() {
     let outcomes: Vec<_> = records.iter().filter_map(|record| record["decision"].as_str()).collect();
     assert_eq!(outcomes, ["ask", "allow", "ask", "deny"]);
 }
+
+#[test]
+fn questions_are_answered_in_a_terminal_and_never_faster_than_they_can_be_read() {
+    use std::io::{BufRead, BufReader, Write};
+    let phrase = "prompt_wait = \"20s\"\nprompt_phrase = \"the heron stands in the rain\"";
+    let mut scene = Scene::start(Rig::builder().section("policy", phrase));
+    let (app, _, who) = scene.app();
+    let mut watch = scene.rig.command();
+    watch
+        .args(["prompts", "--watch"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
+    let mut watch = watch.spawn().unwrap();
+    let (mut keys, mut lines) =
+        (watch.stdin.take().unwrap(), BufReader::new(watch.stdout.take().unwrap()).lines());
+    assert_eq!(lines.next().unwrap().unwrap(), "your phrase: the heron stands in the rain");
+    let mut until = |wanted: &str| {
+        lines
+            .by_ref()
+            .map(Result::unwrap)
+            .find(|line| line.contains(wanted))
+            .unwrap_or_else(|| panic!("no {wanted}"))
+    };
+    let asked = scene.ask(Way::Connect, &who);
+    assert!(until("wants network.connect").contains(&app));
+    until("offers");
+    writeln!(keys, "a").unwrap();
+    until("too fast");
+    thread::sleep(Duration::from_millis(800));
+    writeln!(keys, "a single").unwrap();
+    assert_eq!(said(asked), "hello");
+    until("a single");
+    let asked = scene.ask(Way::Connect, &who);
+    until("offers");
+    writeln!(keys, "d").unwrap();
+    assert_eq!(said(asked), "prompt-denied", "no counts at once");
+    writeln!(keys, "q").unwrap();
+    assert!(watch.wait().unwrap().success());
+}

@@ -346,6 +346,7 @@ impl Gate {
                 "metrics": address(self.listening.metrics),
             },
             "token_runs": config.policy.token_runs.as_str(),
+            "phrase": config.policy.prompt_phrase,
             "connections": { "open": self.permits.open(), "most": self.permits.most() },
             "journal": { "available": health.available, "backlog": health.backlog },
             "apps": self.apps.list().len(),

@@ -109,6 +109,8 @@ pub struct Policy {
     pub prompt_wait: Duration,
     /// How many questions may wait.
     pub prompt_queue: NonZeroU32,
+    /// What the user chose to tell his own questions by.
+    pub prompt_phrase: Option<String>,
     /// What runs by token may use.
     pub token_runs: TokenRuns,
     /// What expiry does to installed apps.
@@ -230,6 +232,16 @@ pub struct Journal {
     pub max_size: u64,
 }
 
+/// A phrase is a short line, so that it is read each time.
+fn phrase(raw: &Raw, layers: &Layers) -> Result<Option<String>, ConfigError> {
+    let Some(phrase) = &raw.policy.prompt_phrase else { return Ok(None) };
+    let fits = !phrase.trim().is_empty() && phrase.chars().count() <= 60;
+    if fits && !phrase.chars().any(char::is_control) {
+        return Ok(Some(phrase.clone()));
+    }
+    Err(layers.wrong("policy.prompt_phrase", "write a line of 1 to 60 characters that only you would choose"))
+}
+
 /// Turns what is written into what is used.
 pub(super) fn check(
     raw: &Raw,
@@ -263,6 +275,7 @@ pub(super) fn check(
             exclusions: Exclusions::of(&raw.policy.exclusions),
             prompt_wait: raw.policy.prompt_wait.0,
             prompt_queue: raw.policy.prompt_queue.0,
+            prompt_phrase: phrase(raw, layers)?,
             token_runs: raw.policy.token_runs.into(),
             expiry: raw.policy.expiry,
         },

@@ -83,6 +83,7 @@ pub(super) struct RawPolicy {
     pub(super) exclusions: String,
     pub(super) prompt_wait: Patience,
     pub(super) prompt_queue: Count,
+    pub(super) prompt_phrase: Option<String>,
     pub(super) token_runs: RawTokenRuns,
     pub(super) expiry: Expiry,
 }
@@ -95,6 +96,7 @@ impl Default for RawPolicy {
             exclusions: "off".to_owned(),
             prompt_wait: Patience(std::time::Duration::from_secs(30)),
             prompt_queue: Count::of(64),
+            prompt_phrase: None,
             token_runs: RawTokenRuns::SessionOnly,
             expiry: Expiry::Lenient,
         }

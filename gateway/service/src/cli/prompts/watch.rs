@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::question;
 use crate::cli::fault::Stop;
-use crate::cli::{Exit, Global, output, when};
+use crate::cli::{Exit, Global, output, printable, when};
 use crate::client::{ApiPath, Client};
 
 /// How often the gate is asked.
@@ -32,6 +32,11 @@ pub(super) fn run(global: &Global) -> Result<Exit, Stop> {
     };
     std::thread::spawn(reader);
     if !global.json {
+        let status = global.with_gate(async |mut gate| Ok(gate.get(&ApiPath::new("/v1/status")).await?))?;
+        match status.get("phrase").and_then(Value::as_str) {
+            Some(phrase) => output::text(&format!("your phrase: {}", printable(phrase)))?,
+            None => output::text("you have chosen no phrase (policy.prompt_phrase)")?,
+        }
         output::text(HELP)?;
     }
     let json = global.json;
