@@ -3,7 +3,7 @@
 //! nothing here has a word to answer it.
 //!
 //! The port has one owner, the [`crate::Modem`]; the handles ask it through channels, and it serves them before each of its
-//! own commands ([`driver`]). Whether an app may call is decided above.
+//! own commands (`driver`). Whether an app may call is decided above.
 
 mod driver;
 mod listed;

@@ -1,4 +1,5 @@
-//! Keeps one app from filling the journal with refusals (security rule S5). The first refusal of its kind is written
+//! Keeps one app from filling the journal with refusals and questions (security rule S5); what is said of refusals here goes
+//! for questions as well. The first refusal of its kind is written
 //! at once; the same again (app, action, target, door, reason) within a second is only counted, and the count is
 //! written when the second is over. Beyond that an app has a quota of refusals a minute; what exceeds it is counted by reason.
 //!
@@ -91,7 +92,7 @@ impl Coalescer {
 
     /// Says whether a record is to be written; counts it if not. Call [`Coalescer::due`] with the same `now` before.
     pub fn offer(&mut self, now: Instant, record: &Record) -> Offer {
-        if !record.is_refusal() {
+        if !record.is_repeatable() {
             return Offer::Write;
         }
         let key = self.key(record);
@@ -106,7 +107,8 @@ impl Coalescer {
         else {
             return Offer::Write;
         };
-        match budget.over.iter_mut().find(|over| over.reason == record.reason) {
+        let same = |over: &&mut Over| over.reason == record.reason && over.sample.decision == record.decision;
+        match budget.over.iter_mut().find(same) {
             Some(over) => {
                 over.count = over.count.saturating_add(record.count);
                 over.sample.at = record.at;
@@ -120,7 +122,7 @@ impl Coalescer {
 
     /// Takes note that a refusal was written under that number: the same again is counted from here on.
     pub fn written(&mut self, now: Instant, record: &Record, seq: u64) {
-        if !record.is_refusal() {
+        if !record.is_repeatable() {
             return;
         }
         let (key, closes) = (self.key(record), now.after(self.limits.window));
@@ -176,7 +178,8 @@ impl Coalescer {
     }
 
     fn key(&self, record: &Record) -> u64 {
-        self.hasher.hash_one((&record.app, &record.action, &record.target, &record.ingress, record.reason))
+        let asked = (&record.app, &record.action, &record.target, &record.ingress);
+        self.hasher.hash_one((asked, record.reason, record.decision))
     }
 }
 
@@ -186,6 +189,7 @@ fn alike(one: &Record, other: &Record) -> bool {
         && one.target == other.target
         && one.ingress == other.ingress
         && one.reason == other.reason
+        && one.decision == other.decision
         && one.domain == other.domain
 }
 

@@ -178,8 +178,9 @@ impl Record {
         Self { action: Some(action.into()), ..Self::new(Kind::Change, at) }
     }
 
-    /// Whether it says no to a request; only those are ever counted together (see [`crate::coalesce`]).
-    pub fn is_refusal(&self) -> bool {
-        self.kind == Kind::Decision && self.decision == Some(Outcome::Deny)
+    /// Whether it says no to a request, or that the user is asked about one; only those are ever counted together (see
+    /// [`crate::coalesce`]).
+    pub fn is_repeatable(&self) -> bool {
+        self.kind == Kind::Decision && matches!(self.decision, Some(Outcome::Ask | Outcome::Deny))
     }
 }

@@ -109,7 +109,6 @@ fn what_is_allowed_or_ends_or_changes_is_never_counted_together() {
     let base = refusal("game", "a:1", Reason::PermissionMissing);
     for record in [
         Record { decision: Some(Outcome::Allow), ..base.clone() },
-        Record { decision: Some(Outcome::Ask), ..base.clone() },
         Record { kind: crate::Kind::FlowEnd, ..base.clone() },
         Record { kind: crate::Kind::Change, ..base },
     ] {
@@ -117,7 +116,29 @@ fn what_is_allowed_or_ends_or_changes_is_never_counted_together() {
             assert_eq!(writer.offer(at(0), record.clone()), Offer::Write);
         }
     }
-    assert_eq!(writer.written.len(), 12);
+    assert_eq!(writer.written.len(), 9);
+}
+
+#[test]
+fn questions_are_counted_like_refusals_and_never_with_them() {
+    let mut writer = Writer::new(Limits { quota: 2, ..Limits::default() });
+    let ask =
+        Record { decision: Some(Outcome::Ask), reason: None, ..refusal("game", "a:1", Reason::PromptDenied) };
+    let deny = Record { decision: Some(Outcome::Deny), ..ask.clone() };
+    assert_eq!(writer.offer(at(0), ask.clone()), Offer::Write);
+    assert_eq!(writer.offer(at(1), ask.clone()), Offer::Folded(1));
+    assert_eq!(writer.offer(at(2), deny.clone()), Offer::Write);
+    // Past the quota: other targets do not help, and each kind has a count of its own.
+    for target in ["a:2", "a:3"] {
+        for record in [&ask, &deny] {
+            let record = Record { target: Some(target.to_owned()), ..record.clone() };
+            assert_eq!(writer.offer(at(3), record), Offer::Folded(2));
+        }
+    }
+    writer.tick(at(60_001));
+    let counts: Vec<_> = writer.written.iter().map(|record| (record.decision, record.count)).collect();
+    let (ask, deny) = (Some(Outcome::Ask), Some(Outcome::Deny));
+    assert_eq!(counts, [(ask, 1), (deny, 1), (ask, 1), (ask, 2), (deny, 2)]);
 }
 
 #[test]
