@@ -178,7 +178,8 @@ fn over_http_each_role_gets_its_own_routes_and_no_other() {
             for header in [&bearer, &basic] {
                 let reply = request(&rig, &method, &path, header, "{}");
                 if roles.contains(&"app") {
-                    assert!(matches!(reply.status, 200 | 400), "{method} {path}: {}", reply.text());
+                    // Let in; what it asks for is not there or not well said.
+                    assert!(matches!(reply.status, 200 | 400 | 404), "{method} {path}: {}", reply.text());
                 } else {
                     assert_eq!(
                         (reply.status, reply.reason().as_deref()),
@@ -190,14 +191,9 @@ fn over_http_each_role_gets_its_own_routes_and_no_other() {
         }
     }
     assert!(routes >= 18, "{routes}");
-    for path in [
-        "/v1/grants/../grants",
-        "/v1//grants",
-        "/V1/GRANTS",
-        "/v1/grants/",
-        "/v1/grants?x=/v1/decisions",
-        "/",
-    ] {
+    for path in
+        ["/v1/grants/../grants", "/v1//grants", "/V1/GRANTS", "/v1/grants/", "/v1/grants?x=/v1/decisions"]
+    {
         let url = format!("http://{}{path}", rig.ports().console);
         let reply =
             rig.curl(["--path-as-is", "--request", "POST", "--header", &bearer, "--data", "{}", &url]);

@@ -156,6 +156,11 @@ fn a_real_prometheus_sees_every_series_as_the_scenario_says() {
         (r#"mexegate_connections_refused_total{ingress="socks5",reason="request-malformed"}"#, 1.0),
         (r#"mexegate_connections_refused_total{ingress="http-forward",reason="credentials-missing"}"#, 1.0),
         ("sum(mexegate_connections_refused_total)", 3.0),
+        // Nobody is asked here; scenario `prompts` looks at these when somebody is.
+        ("mexegate_prompts_open", 0.0),
+        ("count(mexegate_prompts_total)", 4.0),
+        ("sum(mexegate_prompts_total)", 0.0),
+        ("mexegate_prompt_seconds_count", 0.0),
         ("mexegate_journal_backlog", 0.0),
         (r#"count(mexegate_build_info{version!="",commit!=""})"#, 1.0),
         (r#"up{job="mexegate"}"#, 1.0),
@@ -278,8 +283,9 @@ fn exchange_and_keep(
 /// Every label and every value of one is of a set that no app, host or user can enlarge.
 fn only_closed_sets(page: &str) {
     let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).chain(["none"]).collect();
-    let sets: [(&str, &[&str]); 13] = [
+    let sets: [(&str, &[&str]); 14] = [
         ("action_group", &["network"]),
+        ("answer", &["allow", "deny", "missed", "queue-full"]),
         ("class", &["conversational", "streaming", "interactive", "background"]),
         ("commit", &[]),
         ("decision", &["allow", "ask", "deny"]),

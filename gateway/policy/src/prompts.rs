@@ -278,7 +278,8 @@ impl Prompts {
         if prompt.held > 0 {
             return Fate::StaysOpen;
         }
-        if how == Left::Settled {
+        // Tones are for a call that may be another by then: nobody answers them for the next time.
+        if how == Left::Settled || matches!(prompt.wish.subject, Subject::Tones(_)) {
             self.close(id);
             return Fate::Closed;
         }
@@ -350,9 +351,7 @@ impl Prompts {
             (Some(until), _) => Holds::Until(until),
             (None, Permission::Blanket) => Holds::Always,
             (None, Permission::Session | Permission::SingleAction) => {
-                let mut runs = prompt.runs;
-                runs.extend(live);
-                Holds::Runs(runs)
+                Holds::Runs(live.iter().copied().collect())
             }
         };
         Ok(self.denials.note(prompt.wish, no.scope, holds, at))

@@ -79,6 +79,26 @@ fn a_missed_question_stays_and_opens_again_under_its_id() {
 }
 
 #[test]
+fn tones_are_not_asked_for_the_next_time() {
+    let mut prompts = prompts();
+    let wish = Wish { subject: Subject::Tones("4711#".into()), ..wish("a", "x.example", 1) };
+    let id = prompts.ask(&wish, asker(1, 0)).unwrap().id();
+    assert_eq!(prompts.leave(id, Left::Unanswered), Fate::Closed);
+    assert!(prompts.list().is_empty());
+}
+
+#[test]
+fn a_no_for_runs_that_are_over_holds_for_nobody_and_counts() {
+    let mut prompts = prompts();
+    for secs in 0..3 {
+        let id = prompts.ask(&wish("a", "x.example", 443), asker(9, secs)).unwrap().id();
+        let noted = prompts.denied(id, no(Permission::Session), &[], WallTime::from_secs(secs)).unwrap();
+        assert_eq!(noted.by_patience, secs == 2);
+        assert_eq!(prompts.denials(asker(9, secs).now).len(), usize::from(secs == 2));
+    }
+}
+
+#[test]
 fn missed_questions_of_one_app_are_bounded_and_the_oldest_goes() {
     let mut prompts = prompts();
     for port in 1..=5 {
@@ -144,7 +164,7 @@ fn an_ended_run_takes_its_denials_along_and_a_removed_app_everything() {
     let mut prompts = prompts();
     let wish = wish("a", "x.example", 443);
     let id = prompts.ask(&wish, asker(1, 0)).unwrap().id();
-    prompts.denied(id, no(Permission::SingleAction), &[RunId(2)], WallTime::from_secs(0)).unwrap();
+    prompts.denied(id, no(Permission::SingleAction), &[RunId(1), RunId(2)], WallTime::from_secs(0)).unwrap();
     assert_eq!(prompts.ask(&wish, asker(2, 1)), Err(Reason::PromptDenied), "a live run of the app");
     prompts.run_ended(RunId(1));
     prompts.run_ended(RunId(2));
@@ -270,11 +290,11 @@ proptest! {
                 }
                 Step::Deny { nth, permission, scope } => {
                     if model.questions.is_empty() { continue }
-                    let (id, wish, _, mut runs) = model.questions.remove(usize::from(nth) % model.questions.len());
+                    let (id, wish, ..) = model.questions.remove(usize::from(nth) % model.questions.len());
                     prompts.answering(id).unwrap();
                     let refusal = Refusal { permission, until: None, scope };
                     let noted = prompts.denied(id, refusal, &[RunId(3)], WallTime::from_secs(secs)).unwrap();
-                    runs.push(RunId(3));
+                    let runs = vec![RunId(3)];
                     model.nos.retain(|(_, at)| secs - at < DAY);
                     model.nos.push((wish.clone(), secs));
                     let third = model.nos.iter().filter(|(no, _)| *no == wish).count() >= 3;

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use mexe_journal::{Change, Outcome, Record};
-use mexe_model::Reason;
+use mexe_model::{Permission, Reason};
 use mexe_policy::prompts::Subject;
 use mexe_policy::{ActionId, Decision, Facts, Target, Ticket};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::gate::Gate;
@@ -27,6 +28,15 @@ pub struct Wished<'a> {
     pub subject: Subject,
     /// Whether saying yes is doing it: not for what the gate carries out itself, which is decided there once more.
     pub final_word: bool,
+    /// Cancelled when whoever asked has gone: then the user need not answer.
+    pub gone: &'a CancellationToken,
+}
+
+impl Wished<'_> {
+    /// Whether this permission is used up by a yes. By a name as well, which is not resolved here.
+    fn uses_up(&self, ticket: &Ticket) -> bool {
+        self.final_word && ticket.permission == Permission::SingleAction
+    }
 }
 
 /// Decides, asking the user if need be.
@@ -56,7 +66,7 @@ pub async fn decide(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Ref
     gate.metrics.decided(wished.run.trust, &group, decided.is_ok(), decided.as_ref().err().copied());
     let written = match &decided {
         // The use of a single-action grant is on disk before anything happens (S26).
-        Ok(ticket) if ticket.single && wished.final_word => {
+        Ok(ticket) if wished.uses_up(ticket) => {
             gate.journal.change(Change::SpendGrant(ticket.grant), record).await
         }
         _ => gate.journal.record(record).await,
@@ -72,6 +82,7 @@ async fn settle(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Reason>
     let run = wished.run;
     let flow = gate.next_flow();
     let mut held = Held::default();
+    let mut place = None;
     loop {
         // Before deciding: what changes from here on is not overlooked.
         let changed = gate.prompts.changed.notified();
@@ -91,15 +102,23 @@ async fn settle(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Reason>
         match decision {
             Decision::Allow(ticket) => {
                 // One performance, one winner: who comes second decides again, without this grant.
-                if ticket.single && wished.final_word && !gate.policy().spend(ticket.grant) {
+                if wished.uses_up(&ticket) && !gate.policy().spend(ticket.grant) {
                     continue;
                 }
                 held.settled();
                 return Ok(ticket);
             }
             Decision::Ask(rule) => {
+                // What waits is counted like a connection: nobody piles up without end what waits.
+                if place.is_none() {
+                    place = Some(gate.permits.flow(run)?);
+                }
                 let wishing = Wishing { run, flow, subject: wished.subject.clone() };
-                held.wait(gate, wishing, &rule, changed).await?;
+                tokio::select! {
+                    biased;
+                    waited = held.wait(gate, wishing, &rule, changed) => waited?,
+                    () = wished.gone.cancelled() => return Err(Reason::PromptTimeout),
+                }
             }
             Decision::Refuse(reason, _) => {
                 held.settled();

@@ -14,6 +14,7 @@ use mexe_relay::{Lease, LeaseKeys};
 use mexe_wire::telephone::{EmergencyNumbers, Number, Tones};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::actions::{self, Wished};
 use crate::clock;
@@ -92,7 +93,12 @@ const fn word(state: &State) -> &'static str {
 /// # Errors
 /// [`Reason::RequestMalformed`] or [`Reason::EmergencyNumber`] for what is not dialled, [`Reason::NoVoiceBearer`], every
 /// reason of the policy and of the questions, [`Reason::LineBusy`] and what else the modem says.
-pub async fn begin(gate: &Arc<Gate>, run: &Arc<Run>, text: &str) -> Result<Value, Refused> {
+pub async fn begin(
+    gate: &Arc<Gate>,
+    run: &Arc<Run>,
+    text: &str,
+    gone: &CancellationToken,
+) -> Result<Value, Refused> {
     let number = Number::parse(text, &EmergencyNumbers::default())
         .map_err(|error| Refused::about(error.reason(), error.to_string()))?;
     // Nobody is asked about what cannot be done.
@@ -104,6 +110,7 @@ pub async fn begin(gate: &Arc<Gate>, run: &Arc<Run>, text: &str) -> Result<Value
         target: Target::Number(number.as_str()),
         subject: Subject::Number(number.as_str().into()),
         final_word: true,
+        gone,
     };
     let ticket = actions::decide(gate, &wished).await?;
     let id = CallId(gate.calls.last.fetch_add(1, Ordering::Relaxed).saturating_add(1));
@@ -161,10 +168,11 @@ fn lease(gate: &Gate, run: &Run, ticket: &Ticket) -> Result<Lease, Refused> {
     if gate.apps.get(&run.app).is_none_or(|app| app.suspended.is_some()) {
         return Err(Reason::AppSuspended.into());
     }
-    if gate.policy().grant(ticket.grant).is_none() {
-        return Err(Reason::PermissionRevoked.into());
+    match gate.policy().grant(ticket.grant) {
+        None => Err(Reason::PermissionRevoked.into()),
+        Some(grant) if grant.is_expired(clock::now()) => Err(Reason::PermissionExpired.into()),
+        Some(_) => Ok(lease),
     }
-    Ok(lease)
 }
 
 fn said_by_the_modem(fault: &CallFault) -> Refused {
@@ -194,11 +202,18 @@ async fn follow(
                 match want {
                     Want::HangUp(done) => drop(done.send(call.hang_up().await)),
                     Want::Tones(tones, done) => {
-                        let sent = tokio::select! {
-                            biased;
-                            // What ends the right ends the burst as well; the call goes with the next turn.
-                            _ = lease.cancelled() => Err(CallFault::NotActive),
-                            sent = call.tones(&tones) => sent,
+                        let mut sending = std::pin::pin!(call.tones(&tones));
+                        let sent = loop {
+                            tokio::select! {
+                                biased;
+                                // What ends the right ends the burst as well; the call goes with the next turn.
+                                _ = lease.cancelled() => break Err(CallFault::NotActive),
+                                Some(want) = wanted.recv() => match want {
+                                    Want::HangUp(done) => drop(done.send(call.hang_up().await)),
+                                    Want::Tones(_, done) => drop(done.send(Err(CallFault::TonesPending))),
+                                },
+                                sent = sending.as_mut() => break sent,
+                            }
                         };
                         drop(done.send(sent));
                     }
@@ -255,7 +270,13 @@ fn find(gate: &Gate, id: CallId, owner: &Owner<'_>) -> Result<Arc<Live>, Refused
 /// # Errors
 /// [`Reason::NotFound`] for another run's call, [`Reason::RequestMalformed`], [`Reason::CallNotActive`], every reason of the
 /// policy and of the questions, and what the modem says.
-pub async fn tones(gate: &Arc<Gate>, id: CallId, owner: Owner<'_>, text: &str) -> Result<(), Refused> {
+pub async fn tones(
+    gate: &Arc<Gate>,
+    id: CallId,
+    owner: Owner<'_>,
+    text: &str,
+    gone: &CancellationToken,
+) -> Result<(), Refused> {
     let call = find(gate, id, &owner)?;
     let tones = Tones::parse(text).map_err(|error| Refused::about(error.reason(), error.to_string()))?;
     let run = gate.runs.get(call.run).ok_or(Reason::RunEnded)?;
@@ -270,6 +291,7 @@ pub async fn tones(gate: &Arc<Gate>, id: CallId, owner: Owner<'_>, text: &str) -
         target: Target::None,
         subject: Subject::Tones(tones.as_str().into()),
         final_word: true,
+        gone,
     };
     actions::decide(gate, &wished).await?;
     tell(&call, |done| Want::Tones(tones, done)).await

@@ -136,6 +136,7 @@ impl Waiting {
                 Err(reason)
             }
             () = changed => Ok(()),
+            () = self.gate.stopped() => Err(Reason::GateStopping),
             () = sleep_until(self.until) => {
                 self.place = None;
                 Err(Reason::PromptTimeout)

@@ -94,7 +94,10 @@ impl Denials {
         of_app.retain(|old| {
             old.wish != denial.wish || old.scope != denial.scope || !is_within(&old.holds, &denial.holds)
         });
-        of_app.push(denial.clone());
+        // One for runs that are over holds for nobody; it counted all the same.
+        if !matches!(&denial.holds, Holds::Runs(runs) if runs.is_empty()) {
+            of_app.push(denial.clone());
+        }
         Noted { denial, by_patience }
     }
 

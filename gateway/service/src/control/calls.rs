@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::extract::Whole;
+use super::listen::CallerGone;
 use super::problem::Problem;
 use super::role::Caller;
 use super::{Items, apps, items, read_json};
@@ -29,11 +30,12 @@ struct Dial {
 pub(super) async fn begin(
     State(gate): State<Arc<Gate>>,
     Extension(caller): Extension<Caller>,
+    Extension(gone): Extension<CallerGone>,
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
     let dial: Dial = read_json(&body)?;
     let run = whose(&gate, &caller, &dial)?;
-    let call = calls::begin(&gate, &run, &dial.number).await?;
+    let call = calls::begin(&gate, &run, &dial.number, &gone.0).await?;
     Ok((StatusCode::CREATED, Json(call)).into_response())
 }
 
@@ -76,12 +78,13 @@ struct Burst {
 pub(super) async fn tones(
     State(gate): State<Arc<Gate>>,
     Extension(caller): Extension<Caller>,
+    Extension(gone): Extension<CallerGone>,
     Path(id): Path<String>,
     Whole(body): Whole,
 ) -> Result<StatusCode, Problem> {
     let call: CallId = id.parse().map_err(|_| Problem::not_found("call", &id))?;
     let burst: Burst = read_json(&body)?;
-    calls::tones(&gate, call, owner(&caller), &burst.tones).await?;
+    calls::tones(&gate, call, owner(&caller), &burst.tones, &gone.0).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,12 +8,15 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use mexe_model::{Endpoint, Host, Reason, RunId, Trust};
 use mexe_policy::prompts::Subject;
-use mexe_policy::{ActionId, Explanation, Facts, RunFacts, Target, explain, parse_host};
+use mexe_policy::table::TargetKind;
+use mexe_policy::{Explanation, Facts, RunFacts, Target, explain, parse_host};
 use mexe_wire::RawHost;
+use mexe_wire::telephone::{EmergencyNumbers, Number};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::extract::Whole;
+use super::listen::CallerGone;
 use super::problem::Problem;
 use super::role::Caller;
 use super::{apps, read_json};
@@ -43,6 +46,7 @@ struct Question {
 pub(super) async fn decide(
     State(gate): State<Arc<Gate>>,
     Extension(caller): Extension<Caller>,
+    Extension(gone): Extension<CallerGone>,
     Whole(body): Whole,
 ) -> Result<Json<Value>, Problem> {
     let question: Question = read_json(&body)?;
@@ -57,14 +61,20 @@ pub(super) async fn decide(
         let detail = format!("the security table has no action `{}`", question.action);
         return Err(Problem::new(Reason::ActionUnknown, detail));
     };
-    let asked = match &question.target {
-        Some(text) => Some(host_and_port(text)?),
-        None => None,
+    let kind = policy.table().row(action).map_or(TargetKind::None, |row| row.target);
+    let number = match &question.target {
+        Some(text) if kind == TargetKind::Number => Some(number(text)?),
+        _ => None,
     };
-    let target = match &asked {
-        None => Target::None,
-        Some((Host::Name(name), port)) => Target::Name { name, port: *port },
-        Some((Host::Address(address), port)) => Target::Address { address: *address, port: *port },
+    let asked = match &question.target {
+        Some(text) if kind != TargetKind::Number => Some(host_and_port(text)?),
+        _ => None,
+    };
+    let target = match (&asked, &number) {
+        (_, Some(number)) => Target::Number(number.as_str()),
+        (None, None) => Target::None,
+        (Some((Host::Name(name), port)), None) => Target::Name { name, port: *port },
+        (Some((Host::Address(address), port)), None) => Target::Address { address: *address, port: *port },
     };
     let facts = Facts {
         app: &app.id,
@@ -80,9 +90,28 @@ pub(super) async fn decide(
         let Some(run) = &run else {
             return Err(Problem::malformed("the user is asked for a run: say which"));
         };
-        let may_ask = !matches!(caller, Caller::App(_)) || app.requested.contains(&question.action);
         drop(policy);
-        return for_good(&gate, run, &question, target, asked.as_ref(), action, may_ask).await;
+        if matches!(caller, Caller::App(_)) && !app.requested.contains(&question.action) {
+            let detail = format!("the app's signed manifest does not ask for {}", question.action);
+            return Err(Problem::new(Reason::PermissionMissing, detail));
+        }
+        // What the user reads in the question has to be all of it.
+        if question.target.is_some() != (kind != TargetKind::None) {
+            let detail = format!("{} is asked with its target, or without if it has none", question.action);
+            return Err(Problem::malformed(detail));
+        }
+        if ["network.call", "network.dtmf"].contains(&question.action.as_str()) {
+            return Err(Problem::malformed("the gate makes calls itself: POST /v1/calls"));
+        }
+        let subject = match (&asked, &number) {
+            (_, Some(number)) => Subject::Number(number.as_str().into()),
+            (Some((host, port)), None) => Subject::Endpoint(Endpoint { host: host.clone(), port: *port }),
+            (None, None) => Subject::Nothing,
+        };
+        // The gate opens connections itself, and decides again when it does.
+        let final_word = ![gate.actions.connect, gate.actions.qos].contains(&action);
+        let wished = Wished { run, action, target, subject, final_word, gone: &gone.0 };
+        return for_good(&gate, &wished).await;
     }
     let explanation = explain(&policy, clock::now(), &facts);
     let quality =
@@ -91,26 +120,8 @@ pub(super) async fn decide(
 }
 
 /// Decides, and asks the user if need be.
-async fn for_good(
-    gate: &Arc<Gate>,
-    run: &Arc<Run>,
-    question: &Question,
-    target: Target<'_>,
-    asked: Option<&(Host, u16)>,
-    action: ActionId,
-    may_ask: bool,
-) -> Result<Json<Value>, Problem> {
-    if !may_ask {
-        let detail = format!("the app's signed manifest does not ask for {}", question.action);
-        return Err(Problem::new(Reason::PermissionMissing, detail));
-    }
-    let subject = asked.map_or(Subject::Nothing, |(host, port)| {
-        Subject::Endpoint(Endpoint { host: host.clone(), port: *port })
-    });
-    // The gate opens connections itself, and decides again when it does.
-    let final_word = ![gate.actions.connect, gate.actions.qos].contains(&action);
-    let decided = actions::decide(gate, &Wished { run, action, target, subject, final_word }).await;
-    match decided {
+async fn for_good(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Json<Value>, Problem> {
+    match actions::decide(gate, wished).await {
         Ok(ticket) => Ok(Json(json!({
             "decision": "allow",
             "reason": null,
@@ -152,6 +163,11 @@ fn asked_run(gate: &Gate, caller: &Caller, question: &Question) -> Result<Option
 
 fn latest_run(gate: &Gate, app: &mexe_model::AppId) -> Option<RunFacts> {
     gate.runs.of(app).last().map(|run| run.facts())
+}
+
+fn number(text: &str) -> Result<Number, Problem> {
+    Number::parse(text, &EmergencyNumbers::default())
+        .map_err(|error| Problem::new(error.reason(), error.to_string()))
 }
 
 fn host_and_port(text: &str) -> Result<(Host, u16), Problem> {

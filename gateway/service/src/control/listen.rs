@@ -17,6 +17,7 @@ use mexe_model::Reason;
 use mexe_wire::basic;
 use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::console;
@@ -165,15 +166,29 @@ fn caller_by_token(gate: &Gate, console: &str, request: &Request<Body>) -> Calle
     run.map_or(Caller::Nobody, Caller::App)
 }
 
+/// Cancelled when the caller has hung up: what only waits for the user need not wait for it any more.
+#[derive(Clone, Debug, Default)]
+pub struct CallerGone(pub CancellationToken);
+
 /// Carries a change to its end although its caller hangs up meanwhile: half of it would be on disk, or in memory alone.
-pub async fn to_its_end(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+pub async fn to_its_end(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     if request.method().is_safe() {
         return next.run(request).await;
     }
-    let (told, hears) = tokio::sync::oneshot::channel();
+    let (mut told, hears) = tokio::sync::oneshot::channel();
+    let gone = CallerGone::default();
+    request.extensions_mut().insert(gone.clone());
     gate.spawn(async move {
+        let mut run = std::pin::pin!(next.run(request));
+        let answer = tokio::select! {
+            answer = run.as_mut() => answer,
+            () = told.closed() => {
+                gone.0.cancel();
+                run.await
+            }
+        };
         // Nobody may be left to hear it.
-        let _ = told.send(next.run(request).await);
+        let _ = told.send(answer);
     });
     // Nothing is sent when the handler panicked, which was printed then.
     hears.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())

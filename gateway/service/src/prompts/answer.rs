@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use mexe_journal::Record;
 use mexe_model::{DenialId, Permission, PromptId, Reason};
+use mexe_policy::RunBinding;
+use mexe_policy::policy::TokenRuns;
 use mexe_policy::prompts::{Denial, Holds, Prompt, Refusal, Scope, Subject};
 use serde_json::{Value, json};
 
@@ -62,16 +64,41 @@ async fn allow(gate: &Arc<Gate>, prompt: &Prompt, answer: &Answer) -> Result<Val
     let row = policy.table().row(prompt.wish.action).ok_or(Reason::ActionUnknown)?;
     let (_, default) = app.standing().offer(prompt.wish.action, policy.table())?;
     let action = row.action.to_string();
+    let permission = answer.permission.unwrap_or(default);
+    let most = widest(gate, prompt, policy.settings().token_runs);
     drop(policy);
+    if permission > most {
+        let detail = format!("a run by token uses no more than: {most}");
+        return Err(Refused::about(Reason::PermissionAboveMaximum, detail));
+    }
+    let mut duration = answer.duration;
+    if matches!(prompt.wish.subject, Subject::Tones(_)) && permission == Permission::SingleAction {
+        // For the burst that waits, and no other: what it does not use at once is gone.
+        duration = Some(duration.map_or(AT_ONCE, |duration| duration.min(AT_ONCE)));
+    }
     let new = NewGrant {
         app: app.id.clone(),
         action,
         target: target(&prompt.wish.subject, answer.scope)?,
-        permission: answer.permission.unwrap_or(default),
-        duration: answer.duration,
+        permission,
+        duration,
     };
     let grant = grants::give_as_answer(gate, new, prompt.id).await?;
     Ok(json!({ "answer": "allow", "grant": grant }))
+}
+
+/// How long a permission for tones waits to be used.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// The widest permission that the runs which ask can use: a wider one would leave the question as it is.
+pub(super) fn widest(gate: &Gate, prompt: &Prompt, token_runs: TokenRuns) -> Permission {
+    let runs = prompt.runs.iter().filter_map(|id| gate.runs.get(*id));
+    let mut bindings = runs.map(|run| run.binding).peekable();
+    let only_tokens = bindings.peek().is_some() && bindings.all(|binding| binding == RunBinding::Token);
+    match token_runs == TokenRuns::SessionOnly && only_tokens {
+        true => Permission::Session,
+        false => Permission::Blanket,
+    }
 }
 
 /// What a permission for it is limited to, as text.

@@ -14,6 +14,8 @@ pub const NAME: &str = "prompts.denials";
 
 /// Writes the denials down as they are now, with the record that tells why.
 pub(super) async fn write(gate: &Gate, record: Record) -> Result<(), Unavailable> {
+    // One at a time, so that no older state overwrites a newer one.
+    let _changing = gate.change().await;
     let now = clock::now();
     let policy = gate.policy();
     let kept: Vec<Value> = {

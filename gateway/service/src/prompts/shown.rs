@@ -4,6 +4,7 @@
 use mexe_policy::prompts::{Denial, Holds, Prompt, Scope, State};
 use serde_json::{Value, json};
 
+use super::answer::widest;
 use crate::apps::App;
 use crate::clock;
 use crate::gate::Gate;
@@ -18,6 +19,7 @@ pub fn prompt(gate: &Gate, prompt: &Prompt) -> Value {
     let run = prompt.runs.last();
     let binding = run.and_then(|id| gate.runs.get(*id)).map(|run| run.binding.as_str());
     let target = prompt.wish.subject.to_string();
+    let widest = widest(gate, prompt, policy.settings().token_runs);
     json!({
         "id": prompt.id,
         "state": prompt.state,
@@ -39,7 +41,7 @@ pub fn prompt(gate: &Gate, prompt: &Prompt) -> Value {
         "expires_in_seconds": (prompt.state == State::Open).then(|| prompt.until.since(now).as_secs()),
         "permissions": mexe_model::Permission::ALL
             .into_iter()
-            .filter(|permission| offer.is_some_and(|(maximum, _)| *permission <= maximum))
+            .filter(|permission| offer.is_some_and(|(maximum, _)| *permission <= maximum.min(widest)))
             .collect::<Vec<_>>(),
         "default": offer.map(|(_, default)| default),
         "scopes": prompt.wish.subject.scopes(),
