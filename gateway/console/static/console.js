@@ -169,6 +169,8 @@
     // An answer that comes after the user went elsewhere is nobody's.
     const path = event.detail.pathInfo.requestPath.split("?")[0];
     if (["page", "live"].includes(event.detail.target.id) && path !== `/console/${page}`) event.detail.shouldSwap = false;
+    // Nor does one take away what the user is pressing, or is being asked about: his answer would be lost with it.
+    if (event.detail.target.id === "live" && (pressed || by("confirm").open)) event.detail.shouldSwap = false;
     opened = [...document.querySelectorAll("#live details[open]")].map((details) => details.id);
   });
 
