@@ -45,24 +45,15 @@ impl Wished<'_> {
 /// Every reason of the policy and of the questions, and [`Reason::JournalUnavailable`].
 pub async fn decide(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Refused> {
     let decided = settle(gate, wished).await;
-    let policy = gate.policy();
-    let row = policy.table().row(wished.action);
-    let cell = policy.table().cell(wished.action, wished.run.trust);
     let record = Record {
-        domain: Some(wished.run.trust),
-        action: row.map(|row| row.action.to_string().into()),
-        rule: row.map(|row| format!("{} {cell} ({})", row.action, cell.provenance).into()),
         decision: Some(if decided.is_ok() { Outcome::Allow } else { Outcome::Deny }),
         reason: decided.as_ref().err().copied(),
         grant: decided.as_ref().ok().map(|ticket| ticket.grant),
-        binding: Some(wished.run.binding.as_str().into()),
-        app: Some(wished.run.app.clone()),
-        run: Some(wished.run.id),
         target: gate.prompts.written(&wished.subject),
-        ..Record::decision(clock::wall())
+        ..record_of(gate, wished.run, wished.action)
     };
-    let group = row.map_or("unknown", |row| row.action.group()).to_owned();
-    drop(policy);
+    let group = gate.policy().table().row(wished.action).map(|row| row.action.group().to_owned());
+    let group = group.unwrap_or_else(|| "unknown".to_owned());
     gate.metrics.decided(wished.run.trust, &group, decided.is_ok(), decided.as_ref().err().copied());
     let written = match &decided {
         // The use of a single-action grant is on disk before anything happens (S26).
@@ -75,6 +66,22 @@ pub async fn decide(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Ref
         (Ok(ticket), Ok(_)) => Ok(ticket),
         (Ok(_), Err(error)) => Err(grants::unavailable(error)),
         (Err(reason), _) => Err(reason.into()),
+    }
+}
+
+/// What the journal says of every decision about an action of a run.
+pub fn record_of(gate: &Gate, run: &Run, action: ActionId) -> Record {
+    let policy = gate.policy();
+    let row = policy.table().row(action);
+    let cell = policy.table().cell(action, run.trust);
+    Record {
+        domain: Some(run.trust),
+        action: row.map(|row| row.action.to_string().into()),
+        rule: row.map(|row| format!("{} {cell} ({})", row.action, cell.provenance).into()),
+        binding: Some(run.binding.as_str().into()),
+        app: Some(run.app.clone()),
+        run: Some(run.id),
+        ..Record::decision(clock::wall())
     }
 }
 

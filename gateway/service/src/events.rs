@@ -1,7 +1,7 @@
 //! What happens in the gate, told to whoever watches: the console's pages, `mexegate prompts --watch`, the desktop. Watchers
 //! that are too slow miss events and are told so; nothing waits for them.
 
-use mexe_model::{CallId, Instant, PromptId};
+use mexe_model::{CallId, PromptId};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -82,9 +82,4 @@ impl Events {
     pub fn watch(&self) -> broadcast::Receiver<Event> {
         self.0.subscribe()
     }
-}
-
-/// For waits in the gate's own time.
-pub fn sleep_until(at: Instant) -> tokio::time::Sleep {
-    tokio::time::sleep_until(mexe_relay::clock::deadline(at))
 }

@@ -9,15 +9,18 @@ pub mod shown;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
 use mexe_journal::{Outcome, Record};
 use mexe_model::{AppId, Instant, PromptId, Reason, RunId};
 use mexe_policy::prompts::{Asked, Asker, Bounds, Fate, Left, Prompts, Subject, Wish};
 use mexe_relay::Lease;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::time::sleep_until;
 
+use crate::actions;
 use crate::clock;
-use crate::events::{Event, Turn, sleep_until};
+use crate::events::{Event, Turn};
 use crate::gate::Gate;
 use crate::observe::metrics::PromptResult;
 use crate::runs::Run;
@@ -30,7 +33,7 @@ pub use kept::{NAME as KEPT, restore};
 pub struct Desk {
     prompts: Mutex<Prompts>,
     /// Tones may be a PIN: they are written down under this key's hash, which ends with the gate.
-    tones_key: hmac::Key,
+    tones_key: Option<hmac::Key>,
     /// Told when a decision may have another answer than before.
     pub changed: Notify,
 }
@@ -38,12 +41,9 @@ pub struct Desk {
 impl Desk {
     /// With so many places for questions.
     pub fn new(open: usize) -> Self {
-        let mut key = [0; 32];
-        // Without random bytes it is a key that anybody can guess; the gate's name is not made without them either.
-        let _ = aws_lc_rs::rand::fill(&mut key);
         Self {
             prompts: Mutex::new(Prompts::new(Bounds::of(open))),
-            tones_key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            tones_key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok(),
             changed: Notify::new(),
         }
     }
@@ -53,7 +53,9 @@ impl Desk {
         match subject {
             Subject::Nothing => None,
             Subject::Tones(tones) => {
-                let hash = hmac::sign(&self.tones_key, tones.as_bytes());
+                // Without a key that nobody can guess, a hash would give them away.
+                let Some(key) = &self.tones_key else { return Some("tones".to_owned()) };
+                let hash = hmac::sign(key, tones.as_bytes());
                 let short = hash.as_ref().get(..8).unwrap_or_default();
                 Some(format!("tones hmac-sha256:{}", crate::apps::hex(short)))
             }
@@ -137,7 +139,7 @@ impl Waiting {
             }
             () = changed => Ok(()),
             () = self.gate.stopped() => Err(Reason::GateStopping),
-            () = sleep_until(self.until) => {
+            () = sleep_until(mexe_relay::clock::deadline(self.until)) => {
                 self.place = None;
                 Err(Reason::PromptTimeout)
             }
@@ -170,19 +172,10 @@ impl Waiting {
     }
 
     fn record_of(&self, wish: &Wish) -> Record {
-        let policy = self.gate.policy();
-        let row = policy.table().row(wish.action);
-        let cell = policy.table().cell(wish.action, self.run.trust);
         Record {
-            domain: Some(self.run.trust),
-            action: row.map(|row| row.action.to_string().into()),
-            rule: row.map(|row| format!("{} {cell} ({})", row.action, cell.provenance).into()),
             decision: Some(Outcome::Ask),
-            binding: Some(self.run.binding.as_str().into()),
-            app: Some(self.run.app.clone()),
-            run: Some(self.run.id),
             target: self.gate.prompts.written(&wish.subject),
-            ..Record::decision(clock::wall())
+            ..actions::record_of(&self.gate, &self.run, wish.action)
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PERMISSION")]
     permission: Option<Permission>,
     /// Ends by itself after this time, as in 10m
-    #[arg(long = "for", value_name = "DURATION", value_parser = spelt_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = when::spelt_duration)]
     lasts: Option<String>,
     /// How far it reaches: this target, the same host at any port, or any target
     #[arg(long, value_name = "SCOPE", default_value = "target")]
@@ -38,11 +38,6 @@ enum Scope {
     Target,
     Host,
     Any,
-}
-
-/// Keeps the user's spelling, which the gate reads by the same rule.
-fn spelt_duration(text: &str) -> Result<String, String> {
-    when::duration(text).map(|_| text.to_owned())
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {

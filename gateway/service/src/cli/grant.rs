@@ -21,13 +21,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "PERMISSION")]
     permission: Permission,
     /// Ends by itself after this time, as in 10m
-    #[arg(long = "for", value_name = "DURATION", value_parser = spelt_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = when::spelt_duration)]
     lasts: Option<String>,
-}
-
-/// Keeps the user's spelling, which the gate reads by the same rule.
-fn spelt_duration(text: &str) -> Result<String, String> {
-    when::duration(text).map(|_| text.to_owned())
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {

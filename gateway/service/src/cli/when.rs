@@ -29,6 +29,14 @@ pub(super) fn since(text: &str, now: WallTime) -> Result<WallTime, String> {
     })
 }
 
+/// Keeps the user's spelling of a duration, which the gate reads by the same rule.
+///
+/// # Errors
+/// Those of [`duration`].
+pub(super) fn spelt_duration(text: &str) -> Result<String, String> {
+    duration(text).map(|_| text.to_owned())
+}
+
 /// Reads a duration: a whole number and ms, s, m, h or d.
 ///
 /// # Errors
