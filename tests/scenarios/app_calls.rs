@@ -123,7 +123,7 @@ fn an_untrusted_app_calls_the_number_that_the_user_sees_once() {
     scene.answer(&question, json!({ "answer": "deny" }));
     assert_eq!(asked.join().unwrap().1["reason"], "prompt-denied");
     assert_eq!(scene.dialled().len(), 1);
-    let end = scene.rig.journal(["--action", "call.end"]).pop().expect("the end of the call");
+    let end = wait::until("the end in the journal", || scene.rig.journal(["--action", "call.end"]).pop());
     assert_eq!((&end["target"], &end["detail"]["end"]), (&json!("+4930123456"), &json!("hung-up")));
 }
 
@@ -172,8 +172,12 @@ fn what_ends_the_right_to_call_ends_the_call() {
     scene.control.done("DELETE", &format!("/v1/grants/{first}"), None);
     wait::until("the call to be over", || scene.control.list("/v1/calls").is_empty().then_some(()));
     assert_eq!(scene.modem.calls(), 0);
-    let end = scene.rig.journal(["--action", "call.end"]);
-    assert_eq!(end.last().unwrap()["reason"], "permission-revoked", "{end:?}");
+    wait::until("the end in the journal", || {
+        let ends = scene.rig.journal(["--action", "call.end"]);
+        ends.iter()
+            .any(|end| end["target"] == "+49301" && end["reason"] == "permission-revoked")
+            .then_some(())
+    });
 
     scene.control.done("POST", "/v1/calls", Some(&begin));
     scene.modem.progress(Progress::Answered);
