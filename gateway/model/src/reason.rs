@@ -44,6 +44,7 @@ reasons! {
     AppSuspended, "app-suspended", "the app's verdict no longer holds, so it may not run", "see `mexegate app show` for what changed";
     AppUnknown, "app-unknown", "no app of that id is installed", "see `mexegate app list`";
     BodyTooLarge, "body-too-large", "the request body is larger than allowed", "send less, or raise limits.package for packages";
+    BudgetUsedUp, "budget-used-up", "the budget of the schedule that permits it is used up", "wait for the next day if it is a daily one, or sign off a schedule with more: `mexegate schedule`";
     CallNotActive, "call-not-active", "the call is over, was not answered yet, or is not the only one that is open", "send tones while the call is up";
     CcmExpired, "ccm-expired", "the certificate configuration message is not valid any more", "get a newer one from the administrator";
     CcmGap, "ccm-gap", "the certificate configuration message builds on one that was not applied here", "apply the missing one, or one that replaces all";
@@ -89,6 +90,7 @@ reasons! {
     NoVoiceBearer, "no-voice-bearer", "no bearer of this device can make calls now", "connect a modem with voice, and see the log";
     NotFound, "not-found", "there is no such thing", "check the id";
     OlderVersion, "older-version", "a newer version of the app is installed", "remove the app first if going back is meant";
+    OutsideHours, "outside-hours", "the schedule that permits it does so at other hours", "wait for its hours, or give a permission with `mexegate grant`; see `mexegate schedule list`";
     OwnAddress, "own-address", "the address is the gate's own", "the gate is never reached through itself";
     PackageTooLarge, "package-too-large", "the package, or what it unpacks to, is larger than allowed", "raise limits.package if that is meant";
     PeerIsARun, "peer-is-a-run", "a program inside a run may not use the control socket", "let the user do it outside the run";

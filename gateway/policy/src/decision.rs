@@ -237,6 +237,9 @@ impl Policy {
         if let Some(choice) = best.expired {
             return Decision::Ask(near(choice, Reason::PermissionExpired));
         }
+        if let Some((choice, reason)) = best.shut {
+            return Decision::Ask(near(choice, reason));
+        }
         Decision::Ask(
             index.whatever(&asker).live.map_or(rule, |choice| near(choice, Reason::TargetOutOfScope)),
         )

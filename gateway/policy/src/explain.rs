@@ -216,7 +216,10 @@ fn lacks_use(policy: &Policy, now: Instant, facts: &Facts<'_>, grant: &Grant) ->
                     "it holds at some hours, and the clock is not known",
                 ));
             }
-            Some(Opening::Closed) => return Some((Reason::PermissionMissing, "it holds at other hours")),
+            Some(Opening::Closed) => return Some((Reason::OutsideHours, "it holds at other hours")),
+            Some(Opening::Open) if grant.is_used_up() && !grant.is_expired(now) => {
+                return Some((Reason::BudgetUsedUp, Reason::BudgetUsedUp.says()));
+            }
             Some(Opening::Open | Opening::Over) => {}
         }
     }

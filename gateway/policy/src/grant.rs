@@ -89,6 +89,7 @@ pub struct Grant {
     granted_at: WallTime,
     expires: Option<Instant>,
     window: Option<Window>,
+    used_up: bool,
     binding: Binding,
     spent: Arc<AtomicBool>,
 }
@@ -127,6 +128,7 @@ impl Grant {
             granted_at: spec.granted_at,
             expires: spec.expires,
             window: None,
+            used_up: false,
             binding: Binding::Pending,
             spent: Arc::new(AtomicBool::new(false)),
         })
@@ -142,6 +144,16 @@ impl Grant {
             Permission::Blanket => Ok(Self { window: Some(window), ..self }),
             Permission::SingleAction | Permission::Session => Err(Reason::PermissionAboveMaximum),
         }
+    }
+
+    /// The same grant while the budget of its schedule is used up: it covers nothing.
+    pub fn used_up(&self) -> Self {
+        Self { used_up: true, ..self.clone() }
+    }
+
+    /// The same grant with something left of its schedule's budget.
+    pub fn replenished(&self) -> Self {
+        Self { used_up: false, ..self.clone() }
     }
 
     /// Its id.
@@ -182,6 +194,11 @@ impl Grant {
     /// When it holds; `None` for at any time.
     pub fn window(&self) -> Option<&Window> {
         self.window.as_ref()
+    }
+
+    /// Whether the budget of its schedule is used up.
+    pub fn is_used_up(&self) -> bool {
+        self.used_up
     }
 
     /// The runs it belongs to; `None` unless it is a session grant.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mexe_model::{DomainName, GrantId, Instant, Permission, RunId, WallTime};
+use mexe_model::{DomainName, GrantId, Instant, Permission, Reason, RunId, WallTime};
 
 use crate::address::shortest_naming_prefix;
 use crate::grant::{Binding, Grant};
@@ -70,11 +70,13 @@ impl Choice {
     }
 }
 
-/// The best grants found so far: one that holds, and one that would hold had it not expired.
+/// The best grants found so far: one that holds, one that would hold had it not expired, and one that will hold again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pick {
     pub(crate) live: Option<Choice>,
     pub(crate) expired: Option<Choice>,
+    /// With what it lacks now.
+    pub(crate) shut: Option<(Choice, Reason)>,
 }
 
 impl Pick {
@@ -89,12 +91,24 @@ impl Pick {
         }
     }
 
+    fn offer_shut(&mut self, choice: Choice, reason: Reason) {
+        if self.shut.is_none_or(|(best, _)| choice.rank() < best.rank()) {
+            self.shut = Some((choice, reason));
+        }
+    }
+
     pub(crate) fn join(self, other: Self) -> Self {
         let better = |a: Option<Choice>, b: Option<Choice>| match (a, b) {
             (Some(a), Some(b)) => Some(if b.rank() < a.rank() { b } else { a }),
             (a, b) => a.or(b),
         };
-        Self { live: better(self.live, other.live), expired: better(self.expired, other.expired) }
+        let mut joined = Self {
+            live: better(self.live, other.live),
+            expired: better(self.expired, other.expired),
+            shut: self.shut,
+        };
+        other.shut.into_iter().for_each(|(choice, reason)| joined.offer_shut(choice, reason));
+        joined
     }
 }
 
@@ -102,8 +116,8 @@ impl Pick {
 #[derive(Debug, Default)]
 struct Bucket {
     blanket: Option<Choice>,
-    /// Blanket grants that hold within a window: the best for each window.
-    windowed: Vec<(Choice, Window)>,
+    /// Blanket grants that hold within a window: the best for each window, apart those whose budget is used up.
+    windowed: Vec<(Choice, Window, bool)>,
     pending: Option<Choice>,
     /// Best session grant for each run, by run.
     sessions: Vec<(RunId, Choice)>,
@@ -120,10 +134,14 @@ impl Bucket {
             }
         };
         if let Some(window) = grant.window() {
-            return match self.windowed.iter_mut().find(|(_, own)| own == window) {
-                Some((best, _)) if choice.rank() < best.rank() => *best = choice,
+            let used_up = grant.is_used_up();
+            let same = |(_, own, own_used_up): &&mut (Choice, Window, bool)| {
+                *own_used_up == used_up && own == window
+            };
+            return match self.windowed.iter_mut().find(same) {
+                Some((best, ..)) if choice.rank() < best.rank() => *best = choice,
                 Some(_) => {}
-                None => self.windowed.push((choice, window.clone())),
+                None => self.windowed.push((choice, window.clone(), used_up)),
             };
         }
         match (grant.permission(), grant.binding()) {
@@ -175,11 +193,13 @@ impl Bucket {
 impl Bucket {
     fn offer_windowed(&self, asker: &Asker, pick: &mut Pick) {
         let Some(moment) = asker.local else { return };
-        for (choice, window) in &self.windowed {
+        for (choice, window, used_up) in &self.windowed {
             let is_expired = choice.is_expired(asker.now);
             match window.at_minute(moment.wall, moment.minute_of_week) {
-                Opening::Open => pick.offer_as(*choice, is_expired),
+                Opening::Open if !used_up || is_expired => pick.offer_as(*choice, is_expired),
+                Opening::Open => pick.offer_shut(*choice, Reason::BudgetUsedUp),
                 Opening::Over => pick.offer_as(*choice, true),
+                Opening::Closed if !is_expired => pick.offer_shut(*choice, Reason::OutsideHours),
                 Opening::Closed => {}
             }
         }

@@ -188,7 +188,7 @@ enum Problem {
     Port,
     #[error("a wildcard on a public suffix would cover strangers; name a domain below it")]
     PublicSuffix,
-    #[error("telephone numbers are not taken as targets yet; leave the target out")]
+    #[error("a telephone number is no host; write a fully qualified name, an address, or a CIDR")]
     Telephone,
     #[error("a wildcard stands for whole names in front, as in `*.example.org`")]
     Wildcard,

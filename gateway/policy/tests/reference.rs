@@ -133,6 +133,8 @@ enum Event {
     End(usize),
     Revoke(usize),
     Spend(usize),
+    /// The budget of a schedule's grant is used up, or there is something left of it again.
+    UseUp(usize, bool),
     Ask(AskPlan),
 }
 
@@ -246,6 +248,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0usize..30).prop_map(Event::Revoke),
         2 => (0usize..30).prop_map(Event::Spend),
         2 => clock().prop_map(Event::Clock),
+        2 => (0usize..30, proptest::bool::weighted(0.7)).prop_map(|(n, up)| Event::UseUp(n, up)),
         16 => ask_plan().prop_map(Event::Ask),
     ]
 }
@@ -390,6 +393,7 @@ proptest! {
                         permission: plan.permission,
                         expires: plan.expires.map(|n| Instant::from_nanos(n * UNIT)),
                         hours: plan.hours.clone(),
+                        used_up: false,
                         runs: None,
                         spent: false,
                     };
@@ -447,6 +451,15 @@ proptest! {
                         grant => grant.is_some(),
                     };
                     prop_assert_eq!(policy.spend(GrantId(*n as u64)), expected);
+                }
+                Event::UseUp(n, used_up) => {
+                    let grant = policy.grant(GrantId(*n as u64)).filter(|g| g.window().is_some());
+                    if let Some(grant) = grant {
+                        let grant = if *used_up { grant.used_up() } else { grant.replenished() };
+                        policy = policy.with_grant(grant);
+                        let plain = world.grants.iter_mut().find(|g| g.id == GrantId(*n as u64));
+                        plain.unwrap().used_up = *used_up;
+                    }
                 }
                 Event::Ask(plan) => {
                     let q = question(plan, &runs, &actions);

@@ -81,7 +81,7 @@ fn a_schedule_says_what_it_permits_in_a_sentence() {
             format!("tv may exchange datagrams with {places}, {rest}"),
             format!(
                 "tv may perform user-data.read (reading what the user stored: phone book, messages, calendar, \
-                 preferences, location) with {places}, {rest}"
+                 preferences, location), {rest}"
             ),
         ]
     );
@@ -246,7 +246,8 @@ fn a_schedule_never_gives_more_than_the_table() {
         for trust in Trust::ALL {
             let targets = match row.target {
                 table::TargetKind::Endpoint => "targets = [\"*.example.org:443\"]",
-                _ => "",
+                table::TargetKind::Number => "targets = [\"+493012345\"]",
+                table::TargetKind::None => "",
             };
             let text = WEATHER
                 .replace("network.connect", row.action.as_str())
@@ -283,6 +284,35 @@ fn where_to_is_always_listed() {
     let made = grants(&both, THIRD_PARTY, &table).unwrap();
     assert_eq!(made.len(), 5);
     assert!(made.iter().all(|grant| grant.window() == Some(weather().window())));
+}
+
+#[test]
+fn calls_are_listed_by_their_numbers() {
+    let wide = SHIPPED.replace("permission = \"session(single)\"", "permission = \"blanket(single)\"");
+    let table = SecurityTable::from_toml(&wide).unwrap();
+    let calls = WEATHER
+        .replace("[\"network.connect\"]", "[\"network.connect\", \"network.call\"]")
+        .replace(":443\"]", ":443\", \"+493012345\"]");
+    let made = grants(&calls, THIRD_PARTY, &table).unwrap();
+    let pairs: Vec<_> = made
+        .iter()
+        .map(|grant| {
+            (table.row(grant.action()).unwrap().action.to_string(), grant.target().unwrap().to_string())
+        })
+        .collect();
+    let pair = |action: &str, target: &str| (action.to_owned(), target.to_owned());
+    assert_eq!(pairs, [pair("network.call", "+493012345"), pair("network.connect", "*.example.org:443")]);
+    let says = Schedule::from_toml(&calls).unwrap().sentences(&table);
+    assert!(says[0].starts_with("weather may call +493012345, "), "{says:?}");
+    assert!(says[1].starts_with("weather may connect to *.example.org:443, "), "{says:?}");
+    // A number for nobody, and a call to whomever.
+    for text in
+        [WEATHER.replace(":443\"]", ":443\", \"112\"]"), WEATHER.replace("network.connect", "network.call")]
+    {
+        assert_eq!(grants(&text, THIRD_PARTY, &table).map(|g| g.len()), Err(Reason::RequestMalformed));
+    }
+    let schedule = Schedule::from_toml(&calls).unwrap();
+    assert_eq!(Schedule::from_toml(&schedule.canonical()).unwrap(), schedule);
 }
 
 #[test]
@@ -341,16 +371,21 @@ fn the_engine_keeps_the_hours() {
     let open = policy.with_clock(says(tuesday(21, 0)));
     assert!(open.epoch() > policy.epoch());
     assert_eq!(allows(&open, minute(59)), GrantId(1));
-    asks(&open, minute(60), Reason::PermissionMissing);
+    asks(&open, minute(60), Reason::OutsideHours);
     assert_eq!(open.next_closing(minute(10)), Some(minute(60)));
     assert_eq!(open.next_closing(minute(60)), None);
     assert_eq!(explain(&open, minute(60), &measured).grants[0].says, "it holds at other hours");
     // A run by token uses no blanket permission, of whatever kind.
     assert!(matches!(open.decide(minute(0), &facts(RunBinding::Token)), Decision::Ask(_)));
     // The clock is set: to the night, beyond the end, and is not to be relied on.
-    asks(&open.with_clock(says(tuesday(3, 0))), minute(0), Reason::PermissionMissing);
+    asks(&open.with_clock(says(tuesday(3, 0))), minute(0), Reason::OutsideHours);
     asks(&open.with_clock(says(days(70, tuesday(12, 0)))), minute(0), Reason::PermissionExpired);
     asks(&open.with_clock(None), minute(0), Reason::PermissionMissing);
+    // Without budget it covers nothing, until there is some again.
+    let grant = open.grant(GrantId(1)).unwrap();
+    let used_up = open.with_grant(grant.used_up());
+    asks(&used_up, minute(0), Reason::BudgetUsedUp);
+    assert_eq!(allows(&used_up.with_grant(grant.replenished()), minute(0)), GrantId(1));
     // A plain grant spares the schedule's budget.
     let spec = GrantSpec {
         id: GrantId(9),

@@ -4,13 +4,16 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use mexe_model::Instant;
+use mexe_model::{Instant, Reason};
 use mexe_qos::{Grant, Meter};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::allowance::{Allowance, Taken};
 use crate::clock;
 use crate::copy::{BUFFER, Held};
 use crate::lease::Lease;
@@ -25,6 +28,8 @@ const TURN: usize = 2 << 20;
 const FULL_READS: u8 = 4;
 /// So many splices in a row that a buffer would have held are no bulk any more.
 const SMALL_SPLICES: u8 = 8;
+/// How long until an empty allowance is looked at again: whoever fills it waits for the disk meanwhile.
+const REFILL: Duration = Duration::from_millis(2);
 
 /// One direction of a flow.
 #[derive(Debug)]
@@ -32,7 +37,8 @@ pub(crate) struct Direction {
     held: Held,
     pipe: Option<Pipe>,
     meter: Option<Meter>,
-    /// The meter lets nothing through before this instant.
+    allowance: Option<Arc<Allowance>>,
+    /// The meter or the allowance lets nothing through before this instant.
     pub(crate) wait: Option<Instant>,
     /// Bytes that were written.
     pub(crate) moved: u64,
@@ -89,14 +95,20 @@ pub(crate) struct Sight<'a> {
 }
 
 impl Direction {
-    pub(crate) fn new(early: Vec<u8>, meter: Option<Meter>, strategy: Strategy) -> Self {
+    pub(crate) fn new(
+        early: Vec<u8>,
+        meter: Option<Meter>,
+        allowance: Option<Arc<Allowance>>,
+        strategy: Strategy,
+    ) -> Self {
         let mover = match strategy {
             Strategy::Auto => Mover::Copy { full_reads: 0 },
             Strategy::Copy => Mover::CopyOnly,
             Strategy::Splice => Mover::SpliceOnly,
         };
         let held = Held::early(early);
-        Self { held, pipe: None, meter, wait: None, moved: 0, stage: Stage::Open, told: false, mover }
+        let stage = Stage::Open;
+        Self { held, pipe: None, meter, allowance, wait: None, moved: 0, stage, told: false, mover }
     }
 
     /// Moves what can be moved now.
@@ -165,17 +177,32 @@ impl Direction {
         self.pipe.as_ref().map_or(self.held.len(), |pipe| pipe.filled)
     }
 
-    /// Writes what the meter allows, and charges what was written.
+    /// Writes what the allowance and the meter let through, and charges what was written.
     fn write(&mut self, sight: &mut Sight<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut due = self.waiting();
         let mut asked = None;
         self.wait = None;
+        let mut taken = 0;
+        if let Some(allowance) = &self.allowance {
+            match allowance.take(wide(due)) {
+                Taken::Bytes(bytes) => (taken, due) = (bytes, narrow(bytes)),
+                Taken::Later => {
+                    self.wait = Some(clock::now().after(REFILL));
+                    return Poll::Pending;
+                }
+                Taken::Never => {
+                    sight.lease.handle().cancel(Reason::BudgetUsedUp);
+                    return Poll::Ready(Ok(0));
+                }
+            }
+        }
         if let Some(meter) = &mut self.meter {
             let now = clock::now();
             match meter.ask(now, wide(due)) {
-                Grant::Advance(granted) => due = usize::try_from(granted).unwrap_or(usize::MAX),
+                Grant::Advance(granted) => due = narrow(granted),
                 Grant::WaitUntil(until) => {
                     self.wait = Some(until);
+                    self.allowance.iter().for_each(|allowance| allowance.give_back(taken));
                     return Poll::Pending;
                 }
             }
@@ -190,6 +217,9 @@ impl Direction {
             // The write did not wait, so it is still the instant of the asking.
             meter.refund(now, wide(due.saturating_sub(written)));
         }
+        if let Some(allowance) = &self.allowance {
+            allowance.give_back(taken.saturating_sub(wide(written)));
+        }
         if written > 0 {
             self.moved = self.moved.saturating_add(wide(written));
             (sight.count)(sight.lease, wide(written));
@@ -202,8 +232,7 @@ impl Direction {
 
     fn read(&mut self, sight: &mut Sight<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         // What is read waits for the meter here, so it should not be more than the meter lets through soon.
-        let most =
-            self.meter.as_ref().map_or(usize::MAX, |m| usize::try_from(m.quantum()).unwrap_or(usize::MAX));
+        let most = self.meter.as_ref().map_or(usize::MAX, |m| narrow(m.quantum()));
         if matches!(self.mover, Mover::Splice { .. } | Mover::SpliceOnly) {
             // An idle flow holds no pipe: first see whether there is anything to read.
             ready!(sight.from.poll_read_ready(cx))?;
@@ -241,6 +270,10 @@ impl Direction {
             }
         }
     }
+}
+
+fn narrow(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn wide(bytes: usize) -> u64 {

@@ -16,6 +16,8 @@
 //! ```
 #![expect(unexpected_cfgs, reason = "`loom` is set by RUSTFLAGS, and only to check the leases")]
 
+#[cfg(not(loom))]
+mod allowance;
 mod cancel;
 #[cfg(not(loom))]
 pub mod clock;
@@ -36,6 +38,8 @@ pub mod relay;
 #[cfg(not(loom))]
 mod splice;
 
+#[cfg(not(loom))]
+pub use allowance::{Allowance, Taken};
 pub use lease::{Lease, LeaseHandle};
 pub use ledger::{Closed, Key, LeaseKeys, Leases};
 #[cfg(not(loom))]

@@ -6,6 +6,7 @@
 //! that ended by itself is closed gently, and it keeps its lease until its last byte is acknowledged.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use mexe_qos::Meter;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use crate::allowance::Allowance;
 use crate::clock;
 use crate::direction::{Direction, Sight, Turn};
 use crate::lease::Lease;
@@ -44,13 +46,15 @@ impl Options {
     }
 }
 
-/// The meters of a flow; `None` is no limit.
+/// The most that a flow may move; `None` is no limit.
 #[derive(Debug, Default)]
 pub struct Limits {
     /// From the client to the upstream.
     pub up: Option<Meter>,
     /// From the upstream to the client.
     pub down: Option<Meter>,
+    /// The budget that both directions use up, which other flows may share.
+    pub allowance: Option<Arc<Allowance>>,
 }
 
 /// Bytes that were read before the relay began.
@@ -115,8 +119,8 @@ pub fn run(client: TcpStream, upstream: TcpStream, lease: &mut Lease, options: O
     let Options { idle, limits, early, strategy, pipes } = options;
     Relay {
         pair: Some(Pair { client, upstream }),
-        up: Direction::new(early.up, limits.up, strategy),
-        down: Direction::new(early.down, limits.down, strategy),
+        up: Direction::new(early.up, limits.up, limits.allowance.clone(), strategy),
+        down: Direction::new(early.down, limits.down, limits.allowance, strategy),
         lease,
         pipes,
         idle,

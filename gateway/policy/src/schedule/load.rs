@@ -155,7 +155,8 @@ fn check(raw: RawSchedule) -> Result<Schedule, Mistake> {
         return Err((extra.span(), too_long(MOST_TARGETS, "targets")));
     }
     let target = |text: Spanned<String>| {
-        let parsed = text.get_ref().parse::<TargetPattern>();
+        let number = TargetPattern::number(text.get_ref());
+        let parsed = number.map_or_else(|| text.get_ref().parse::<TargetPattern>(), Ok);
         parsed.map_err(|e| (text.span(), ScheduleProblem::Target(format!("{e}"))))
     };
     let mut targets = raw.targets.into_iter().map(target).collect::<Result<Vec<_>, _>>()?;

@@ -105,8 +105,8 @@ impl Schedule {
     /// # Errors
     /// [`Reason::ActionUnknown`]; what [`Grant::new`] says of a blanket grant, above all
     /// [`Reason::PermissionAboveMaximum`] where the user is to be asked for each run or each action;
-    /// [`Reason::RequestMalformed`] when an action that has targets is listed without one, or there are targets and no
-    /// action that takes them.
+    /// [`Reason::RequestMalformed`] when an action that has targets is listed without one, or there is a target that no
+    /// listed action takes.
     pub fn grants(
         &self,
         mut next_id: impl FnMut() -> GrantId,
@@ -115,17 +115,18 @@ impl Schedule {
         table: &SecurityTable,
     ) -> Result<Vec<Grant>, Reason> {
         let standing = standing.into();
-        let (mut grants, mut any_targeted) = (Vec::new(), false);
+        let (mut grants, mut taken) = (Vec::new(), BTreeSet::new());
         for name in &self.actions {
             let action = table.action(name.as_str()).ok_or(Reason::ActionUnknown)?;
-            let targets: Vec<Option<&TargetPattern>> = match table.row(action).map(|row| row.target) {
-                Some(TargetKind::Endpoint) => self.targets.iter().map(Some).collect(),
-                _ => vec![None],
+            let kind = table.row(action).map_or(TargetKind::None, |row| row.target);
+            let targets: Vec<Option<&TargetPattern>> = match kind {
+                TargetKind::None => vec![None],
+                kind => self.targets_for(kind).map(Some).collect(),
             };
-            any_targeted |= targets.iter().any(Option::is_some);
             if targets.is_empty() {
                 return Err(Reason::RequestMalformed);
             }
+            taken.extend(targets.iter().flatten().map(|target| target.is_number()));
             for target in targets {
                 let spec = GrantSpec {
                     id: next_id(),
@@ -139,10 +140,21 @@ impl Schedule {
                 grants.push(Grant::new(spec, standing, table)?.within(self.window.clone())?);
             }
         }
-        if any_targeted == self.targets.is_empty() {
+        // What would permit nothing was not meant so.
+        if self.targets.iter().any(|target| !taken.contains(&target.is_number())) {
             return Err(Reason::RequestMalformed);
         }
         Ok(grants)
+    }
+
+    /// Those of its targets that an action of that kind takes.
+    fn targets_for(&self, kind: TargetKind) -> impl Iterator<Item = &TargetPattern> {
+        let takes = move |target: &&TargetPattern| match kind {
+            TargetKind::Endpoint => !target.is_number(),
+            TargetKind::Number => target.is_number(),
+            TargetKind::None => false,
+        };
+        self.targets.iter().filter(takes)
     }
 }
 

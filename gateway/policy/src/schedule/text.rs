@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use mexe_model::{Action, WallTime};
 
 use super::Schedule;
-use crate::table::SecurityTable;
+use crate::table::{SecurityTable, TargetKind};
 use crate::window::{DAY, DayHours, Weekday};
 
 /// The same hours on some days.
@@ -67,20 +67,22 @@ impl Schedule {
     }
 
     fn deed(&self, action: &Action, table: &SecurityTable) -> String {
+        let row = table.action(action.as_str()).and_then(|id| table.row(id));
+        let kind = row.map_or(TargetKind::None, |row| row.target);
         let verb = match action.as_str() {
             "network.connect" => "connect to",
             "network.datagram" => "exchange datagrams with",
+            "network.call" => "call",
             _ => {
-                let row = table.action(action.as_str()).and_then(|id| table.row(id));
                 let covers = row.map_or("which the security table does not have", |row| &row.covers);
-                return format!("perform {action} ({covers}){}", self.places(" with "));
+                return format!("perform {action} ({covers}){}", self.places(" with ", kind));
             }
         };
-        format!("{verb}{}", self.places(" "))
+        format!("{verb}{}", self.places(" ", kind))
     }
 
-    fn places(&self, before: &str) -> String {
-        let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
+    fn places(&self, before: &str, kind: TargetKind) -> String {
+        let targets: Vec<String> = self.targets_for(kind).map(ToString::to_string).collect();
         match targets.split_last() {
             None => String::new(),
             Some((only, [])) => format!("{before}{only}"),

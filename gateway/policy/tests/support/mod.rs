@@ -21,6 +21,8 @@ pub struct Plain {
     pub permission: Permission,
     pub expires: Option<Instant>,
     pub hours: Option<PlainHours>,
+    /// Its schedule has no budget left.
+    pub used_up: bool,
     /// `None`: waits for the next run.
     pub runs: Option<Vec<RunId>>,
     pub spent: bool,
@@ -166,7 +168,7 @@ impl World {
             _ => {}
         }
 
-        let usable: Vec<&Plain> = self
+        let candidates: Vec<&Plain> = self
             .grants
             .iter()
             .filter(|g| g.app == q.app && g.action == q.action && g.permission <= maximum && !g.spent)
@@ -174,7 +176,6 @@ impl World {
                 !(by_token && self.tokens == TokenRule::SessionOnly && g.permission == Permission::Blanket)
             })
             .filter(|g| !(q.legacy && g.permission == Permission::Blanket))
-            .filter(|g| g.hours.is_none() || matches!(self.hours(g, q.now), Some(Hour::In | Hour::Past)))
             .filter(|g| match (g.permission, &g.runs, q.run) {
                 (Permission::Session, None, None) => true,
                 (Permission::Session, Some(runs), Some((run, _, _))) => runs.contains(&run),
@@ -182,6 +183,15 @@ impl World {
                 _ => true,
             })
             .collect();
+        let expired = |g: &Plain| g.expires.is_some_and(|end| q.now >= end);
+        let shut = |g: &Plain| match self.hours(g, q.now) {
+            Some(Hour::Out) => Some(Reason::OutsideHours),
+            Some(Hour::In) if g.used_up && !expired(g) => Some(Reason::BudgetUsedUp),
+            _ => None,
+        };
+        let knows = |g: &Plain| g.hours.is_none() || self.hours(g, q.now).is_some();
+        let usable: Vec<&Plain> =
+            candidates.iter().copied().filter(|g| knows(g) && shut(g).is_none()).collect();
         let live = |g: &&&Plain| {
             g.expires.is_none_or(|end| q.now < end) && !matches!(self.hours(g, q.now), Some(Hour::Past))
         };
@@ -200,6 +210,14 @@ impl World {
         }
         if let Some(near) = best(covering.iter()) {
             return Answer::Ask { near_miss: Some((near.id, Reason::PermissionExpired)) };
+        }
+        let later: Vec<&Plain> = candidates
+            .iter()
+            .copied()
+            .filter(|g| shut(g).is_some() && !expired(g) && self.covers(g, &q.target) == Fit::Covers)
+            .collect();
+        if let Some(near) = best(later.iter()) {
+            return Answer::Ask { near_miss: shut(near).map(|reason| (near.id, reason)) };
         }
         let elsewhere = best(usable.iter().filter(live));
         Answer::Ask { near_miss: elsewhere.map(|g| (g.id, Reason::TargetOutOfScope)) }
