@@ -30,7 +30,7 @@ pub use apps::{App, Apps, Run, Signer};
 pub use askama::Template;
 pub use flows::{Flow, Flows};
 pub use foreign::{Foreign, Word};
-pub use grants::{Grant, Grants};
+pub use grants::{Grant, Grants, Schedule};
 pub use journal::{Journal, Record, Verified};
 pub use quality::{Profile, Quality};
 pub use questions::{Denial, Question, Questions};

@@ -98,6 +98,14 @@ fn run() -> Value {
         "process": 4, "connections": 2})
 }
 
+fn schedule() -> Value {
+    json!({
+        "name": "nightly", "app": "weather", "digest": "00", "sentences": ["weather may connect to example.org, at any time"],
+        "signed_off": true, "signed_off_at": "2026-07-01T10:00:00.000Z", "state": "open", "until": null,
+        "used": { "bytes": 1 }, "left": { "bytes": 5, "events": 3, "seconds": 77 }, "grants": ["grant-1"], "text": "x",
+    })
+}
+
 fn flow() -> Value {
     json!({"id": "flow-9", "run": "run-3", "app": "weather", "domain": "operator", "target": "example.org:443",
         "address": "192.0.2.1:443", "class": "background", "ingress": "socks5",
@@ -150,7 +158,11 @@ fn pages_with(text: &str) -> Vec<String> {
     for value in each_replaced(&grant(), text) {
         let apps = || read_all::<App>(&app()).unwrap();
         pages.extend(read_all(&value).map(|all: Vec<Grant>| rendered(Apps::of(apps(), &[], &all))));
-        pages.extend(read_all(&value).map(|all| rendered(Grants::of(all, apps()))));
+        pages.extend(read_all(&value).map(|all| rendered(Grants::of(all, Vec::new(), apps()))));
+    }
+    for value in each_replaced(&schedule(), text) {
+        let apps = read_all::<App>(&app()).unwrap();
+        pages.extend(read_all(&value).map(|all| rendered(Grants::of(Vec::new(), all, apps))));
     }
     for value in each_replaced(&flow(), text) {
         pages.extend(read_all(&value).map(|all| rendered(Flows::of(all))));

@@ -72,6 +72,6 @@ pub use record::{Kind, Outcome, Record, UnknownWord, Word};
 pub use says::says;
 pub use state::{
     AppState, Change, Deadline, Head, Loaded, RootKind, RootState, StoredApp, StoredGrant, StoredList,
-    StoredRoot,
+    StoredRoot, StoredSchedule,
 };
 pub use verify::{VerifyReport, verify, verify_against};

@@ -147,6 +147,7 @@ fn load(conn: &Connection, path: &Path, identity: &[u8; 32]) -> Result<Loaded, J
             roots: tables::roots(conn)?,
             trust: tables::remembered(conn)?,
             lists: tables::lists(conn)?,
+            schedules: tables::schedules(conn)?,
             head: crate::store::read_head(conn, identity)?,
             first_run_id: tables::counter(conn, "run")?,
             first_flow_id: tables::counter(conn, "flow")?,

@@ -122,6 +122,10 @@ const CHANGES: &[(&str, &str)] = &[
     ("root.remove", "a root was removed"),
     ("run.begin", "a run began"),
     ("run.end", "a run ended"),
+    ("schedule.lapse", "a schedule permits no longer what it did"),
+    ("schedule.revoke", "a schedule was taken back"),
+    ("schedule.sign", "the user signed off a schedule"),
+    ("schedule.use", "a part of a schedule's budget was set aside or given back"),
     ("shadow.drop", "a candidate policy was dropped"),
     ("shadow.load", "a candidate policy was loaded, without effect"),
 ];

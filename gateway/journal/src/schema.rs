@@ -17,8 +17,12 @@ const APPLICATION_ID: i64 = 0x6d78_6774;
 pub(crate) const BUSY: Duration = Duration::from_secs(1);
 
 /// Each script leads from the schema of its place in the list to the next one. Only ever append.
-pub(crate) const MIGRATIONS: &[&str] =
-    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// The schema that this build writes.
 pub(crate) fn latest() -> i64 {
@@ -178,8 +182,18 @@ mod tests {
             let conn = open(&path).unwrap();
             assert_eq!(version(&conn, &path).unwrap(), latest(), "from {older}");
             for table in [
-                "apps", "counters", "erasures", "gaps", "grants", "identity", "lists", "records", "roots",
-                "seals", "trust",
+                "apps",
+                "counters",
+                "erasures",
+                "gaps",
+                "grants",
+                "identity",
+                "lists",
+                "records",
+                "roots",
+                "schedules",
+                "seals",
+                "trust",
             ] {
                 let strict: i64 = conn
                     .query_row("SELECT strict FROM pragma_table_list WHERE name = ?1", [table], |row| {

@@ -137,6 +137,25 @@ impl StoredList {
     }
 }
 
+/// An event schedule that the user signed off.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredSchedule {
+    /// Its name.
+    pub name: String,
+    /// The app that it is for; it must be installed.
+    pub app: AppId,
+    /// The schedule as it was signed off.
+    pub text: String,
+    /// The digest that the user agreed to.
+    pub digest: String,
+    /// The grants that it stands for, from [`crate::Journal::next_grant_id`]; they are not among [`Loaded::grants`].
+    pub grants: Vec<GrantId>,
+    /// When it was signed off.
+    pub signed_off_at: WallTime,
+    /// What was used of it, as JSON.
+    pub usage: serde_json::Value,
+}
+
 /// One change of what lasts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -160,6 +179,8 @@ pub enum Change {
         /// What is remembered; JSON null forgets it.
         value: serde_json::Value,
     },
+    /// Adds a schedule. Refused when its app is not installed or its name is taken.
+    PutSchedule(StoredSchedule),
     /// Adds a root, or replaces what is known of it.
     PutRoot(StoredRoot),
     /// Removes an app and all its grants.
@@ -168,6 +189,8 @@ pub enum Change {
     RemoveList(String),
     /// Forgets a root.
     RemoveRoot(RootId, RootKind),
+    /// Takes a schedule back; one that is gone already is passed over.
+    RemoveSchedule(String),
     /// Takes grants back. Those that are gone already are passed over.
     RevokeGrants(Vec<GrantId>),
     /// Several changes, all or none.
@@ -176,6 +199,13 @@ pub enum Change {
     SpendGrant(GrantId),
     /// Suspends an app or lets it run again. Refused when it is not installed.
     SetAppState(AppId, AppState),
+    /// Remembers what was used of a schedule; one that is gone is passed over.
+    UseSchedule {
+        /// Its name.
+        name: String,
+        /// All that was used so far.
+        usage: serde_json::Value,
+    },
 }
 
 /// What was in the database when it was opened.
@@ -191,6 +221,8 @@ pub struct Loaded {
     pub trust: Vec<(String, serde_json::Value)>,
     /// Every revocation list that was taken in.
     pub lists: Vec<StoredList>,
+    /// Every schedule, by name.
+    pub schedules: Vec<StoredSchedule>,
     /// The end of the hash chain.
     pub head: Head,
     /// Runs are numbered from here on; no earlier run has this number or a higher one.

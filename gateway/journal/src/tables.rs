@@ -5,7 +5,9 @@ use mexe_model::{AppId, GrantId, Instant, Reason, RunId, Trust, WallTime};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use crate::chain::{signed, unsigned};
-use crate::state::{AppState, Change, Deadline, StoredApp, StoredGrant, StoredList, StoredRoot};
+use crate::state::{
+    AppState, Change, Deadline, StoredApp, StoredGrant, StoredList, StoredRoot, StoredSchedule,
+};
 
 /// Why a change was not applied.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub(crate) fn apply(conn: &Connection, change: &Change) -> Result<(), NotApplied
             conn.prepare_cached(sql)?.execute(values)?;
         }
         Change::PutRoot(root) => put_root(conn, root)?,
+        Change::PutSchedule(schedule) => put_schedule(conn, schedule)?,
         Change::PutTrust { name, value: serde_json::Value::Null } => {
             conn.prepare_cached("DELETE FROM trust WHERE name = ?1")?.execute([name])?;
         }
@@ -58,6 +61,9 @@ pub(crate) fn apply(conn: &Connection, change: &Change) -> Result<(), NotApplied
         Change::RemoveRoot(id, kind) => {
             let sql = "DELETE FROM roots WHERE id = ?1 AND kind = ?2";
             conn.prepare_cached(sql)?.execute([id.as_str(), kind.as_str()])?;
+        }
+        Change::RemoveSchedule(name) => {
+            conn.prepare_cached("DELETE FROM schedules WHERE name = ?1")?.execute([name])?;
         }
         Change::RevokeGrants(ids) => {
             for id in ids {
@@ -76,6 +82,10 @@ pub(crate) fn apply(conn: &Connection, change: &Change) -> Result<(), NotApplied
             if conn.prepare_cached(sql)?.execute([signed(id.0)])? == 0 {
                 return Err(NotApplied::Refused(format!("{id} is not there to be used")));
             }
+        }
+        Change::UseSchedule { name, usage } => {
+            let sql = "UPDATE schedules SET usage = ?2 WHERE name = ?1";
+            conn.prepare_cached(sql)?.execute(params![name, usage.to_string()])?;
         }
     }
     Ok(())
@@ -121,6 +131,23 @@ fn put_grant(conn: &Connection, grant: &StoredGrant) -> rusqlite::Result<()> {
         runs.join(" "),
     ])?;
     reserve(conn, "grant", grant.id.0.saturating_add(1))
+}
+
+fn put_schedule(conn: &Connection, schedule: &StoredSchedule) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO schedules (name, app, text, digest, grants, signed_off_at, usage) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let grants: Vec<String> = schedule.grants.iter().map(|grant| grant.0.to_string()).collect();
+    conn.prepare_cached(sql)?.execute(params![
+        schedule.name,
+        schedule.app.as_str(),
+        schedule.text,
+        schedule.digest,
+        grants.join(" "),
+        signed(schedule.signed_off_at.as_millis()),
+        schedule.usage.to_string(),
+    ])?;
+    let last = schedule.grants.iter().max();
+    last.map_or(Ok(()), |last| reserve(conn, "grant", last.0.saturating_add(1)))
 }
 
 fn put_root(conn: &Connection, root: &StoredRoot) -> rusqlite::Result<()> {
@@ -206,6 +233,25 @@ pub(crate) fn grants(conn: &Connection) -> rusqlite::Result<Vec<StoredGrant>> {
             expires_at: row.get::<_, Option<i64>>(6)?.map(|at| WallTime::from_millis(unsigned(at))),
             deadline,
             runs: word(row, 9, |text| text.split_whitespace().map(|n| n.parse().ok().map(RunId)).collect())?,
+        })
+    };
+    conn.prepare(sql)?.query_map([], read)?.collect()
+}
+
+/// Every schedule.
+pub(crate) fn schedules(conn: &Connection) -> rusqlite::Result<Vec<StoredSchedule>> {
+    let sql = "SELECT name, app, text, digest, grants, signed_off_at, usage FROM schedules ORDER BY name";
+    let read = |row: &Row<'_>| {
+        Ok(StoredSchedule {
+            name: row.get(0)?,
+            app: word(row, 1, |text| text.parse().ok())?,
+            text: row.get(2)?,
+            digest: row.get(3)?,
+            grants: word(row, 4, |text| {
+                text.split_whitespace().map(|n| n.parse().ok().map(GrantId)).collect()
+            })?,
+            signed_off_at: WallTime::from_millis(unsigned(row.get(5)?)),
+            usage: word(row, 6, |text| serde_json::from_str(text).ok())?,
         })
     };
     conn.prepare(sql)?.query_map([], read)?.collect()

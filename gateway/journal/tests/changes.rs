@@ -12,7 +12,9 @@
 mod common;
 
 use common::{World, allowed, app, at, change_record, install, stored_app, stored_grant, wait};
-use mexe_journal::{AppState, Change, Deadline, Kind, RootKind, RootState, StoredGrant, StoredRoot};
+use mexe_journal::{
+    AppState, Change, Deadline, Kind, RootKind, RootState, StoredGrant, StoredRoot, StoredSchedule,
+};
 use mexe_model::{GrantId, Instant, Permission, Reason, RootId, RunId, Trust};
 
 #[test]
@@ -61,6 +63,47 @@ fn what_was_changed_is_there_after_a_restart() {
     let kinds = world.number("SELECT count(*) FROM records WHERE kind = 'change'");
     assert_eq!(kinds, 6);
     assert_eq!(Kind::Change.as_str(), "change");
+}
+
+#[test]
+fn schedules_keep_what_was_used_and_go_with_their_app() {
+    let world = World::new();
+    let (journal, _) = world.open();
+    let morning = StoredSchedule {
+        name: "morning".to_owned(),
+        app: app("weather"),
+        text: "name = \"morning\"".to_owned(),
+        digest: "00".repeat(32),
+        grants: vec![journal.next_grant_id(), journal.next_grant_id()],
+        signed_off_at: at(5),
+        usage: serde_json::json!({ "bytes": 0 }),
+    };
+    let evening = StoredSchedule { name: "evening".to_owned(), grants: Vec::new(), ..morning.clone() };
+    let used = serde_json::json!({ "bytes": 17 });
+    let use_of = |name: &str| Change::UseSchedule { name: name.to_owned(), usage: used.clone() };
+    wait(async {
+        let put = |schedule: &StoredSchedule| Change::PutSchedule(schedule.clone());
+        assert!(journal.change(put(&morning), change_record()).await.is_err(), "no such app");
+        let (change, record) = install("weather");
+        journal.change(change, record).await.unwrap();
+        journal.change(put(&morning), change_record()).await.unwrap();
+        assert!(journal.change(put(&morning), change_record()).await.is_err(), "the name is taken");
+        journal.change(put(&evening), change_record()).await.unwrap();
+        journal.change(use_of("morning"), change_record()).await.unwrap();
+        journal.change(Change::RemoveSchedule("evening".to_owned()), change_record()).await.unwrap();
+        journal.change(Change::RemoveSchedule("evening".to_owned()), change_record()).await.unwrap();
+        journal.change(use_of("evening"), change_record()).await.unwrap();
+    });
+    drop(journal);
+    let (journal, loaded) = world.open();
+    assert_eq!(loaded.schedules, [StoredSchedule { usage: used, ..morning.clone() }]);
+    assert!(loaded.grants.is_empty());
+    assert!(!morning.grants.contains(&journal.next_grant_id()), "its ids are never given again");
+    wait(async {
+        journal.change(Change::RemoveApp(app("weather")), change_record()).await.unwrap();
+    });
+    drop(journal);
+    assert!(world.open().1.schedules.is_empty());
 }
 
 #[test]

@@ -22,6 +22,7 @@ use mexe_model::{
 use mexe_policy::window::{DayHours, Hours, Weekday};
 use mexe_policy::*;
 use proptest::prelude::*;
+use support::places::{ADDRESSES, LISTENERS, NAMES, PORTS, TARGETS};
 use support::{Answer, Plain, PlainClock, PlainHours, Question, TokenRule, Where, World};
 
 const ACTIONS: [&str; 3] = ["network.connect", "user-data.read", "network.call"];
@@ -30,81 +31,6 @@ const UNIT: u64 = 5 * 3_600_000_000_000;
 /// Groups of the table, and one that is not in it.
 const GROUPS: [&str; 3] = ["network", "user-data", "peripheral"];
 const APPS: [&str; 3] = ["alpha", "beta", "gamma"];
-const NAMES: [&str; 8] = [
-    "example.org",
-    "www.example.org",
-    "a.www.example.org",
-    "badexample.org",
-    "example.net",
-    "localhost",
-    "x.example.net",
-    "org.example.net",
-];
-const ADDRESSES: [&str; 24] = [
-    "8.8.8.8",
-    "8.8.4.4",
-    "9.9.9.9",
-    "1.1.1.1",
-    "10.0.0.1",
-    "10.1.2.3",
-    "127.0.0.1",
-    "127.0.0.2",
-    "0.0.0.0",
-    "169.254.169.254",
-    "192.168.1.1",
-    "::1",
-    "::",
-    "::ffff:127.0.0.1",
-    "::ffff:8.8.8.8",
-    "::ffff:10.0.0.1",
-    "64:ff9b::a00:1",
-    "64:ff9b:1::1",
-    "2606:4700::1",
-    "2606:4700::2",
-    "fd00::1",
-    "fe80::1",
-    "2002:a00:1::",
-    "::a00:1",
-];
-const TARGETS: [&str; 34] = [
-    "example.org",
-    "example.org:443",
-    "example.org:80",
-    "www.example.org",
-    "a.www.example.org",
-    "localhost",
-    "*.example.org",
-    "*.example.org:443",
-    "*.www.example.org",
-    "*.example.net",
-    "8.8.8.8",
-    "8.8.8.8:443",
-    "8.8.0.0/16",
-    "8.8.0.0/16:80",
-    "0.0.0.0/0",
-    "0.0.0.0/0:443",
-    "0.0.0.0/1",
-    "10.0.0.0/8",
-    "10.0.0.1",
-    "127.0.0.0/8",
-    "127.0.0.1:1080",
-    "127.0.0.1",
-    "0.0.0.0",
-    "[::]",
-    "[::1]",
-    "[::/0]",
-    "[::/0]:443",
-    "[::ffff:0:0/96]",
-    "[::ffff:127.0.0.1]",
-    "[64:ff9b::/96]",
-    "[2606:4700::/32]",
-    "[2606:4700::1]:443",
-    "[fd00::/8]",
-    "[2000::/3]",
-];
-const PORTS: [u16; 4] = [80, 443, 1080, 3128];
-const LISTENERS: [&str; 6] =
-    ["127.0.0.1:1080", "[::1]:3128", "0.0.0.0:1080", "[::]:3128", "10.0.0.1:443", "[::ffff:127.0.0.1]:80"];
 
 fn of<T: Clone + std::fmt::Debug + 'static>(list: &[T]) -> impl Strategy<Value = T> + use<T> {
     proptest::sample::select(list.to_vec())

@@ -2,18 +2,19 @@
 //! used yet. Asked before each write, as a meter is; who owns the budget is told in time to put more in. Decides nothing
 //! about the budget itself, and keeps no flow waiting that has a part of it left.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-/// Shared by the flows of one budget. Made empty.
-#[derive(Debug, Default)]
+/// Shared by the flows of one budget.
+#[derive(Debug)]
 pub struct Allowance {
     left: AtomicU64,
     /// Less than this: more is wanted.
-    low: AtomicU64,
+    low: u64,
     is_closed: AtomicBool,
-    is_low: Notify,
+    is_low: Arc<Notify>,
 }
 
 /// What may move now.
@@ -28,13 +29,18 @@ pub enum Taken {
 }
 
 impl Allowance {
+    /// An empty one. `is_low` is told when a flow has found less than `low` in it.
+    pub fn new(low: u64, is_low: Arc<Notify>) -> Self {
+        Self { left: AtomicU64::new(0), low, is_closed: AtomicBool::new(false), is_low }
+    }
+
     /// Takes up to so many bytes.
     pub fn take(&self, wanted: u64) -> Taken {
         let take = |left: u64| (left > 0).then(|| left - left.min(wanted));
         match self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, take) {
             Ok(before) => {
                 let taken = before.min(wanted);
-                if before - taken < self.low.load(Ordering::Relaxed) {
+                if before - taken < self.low {
                     self.is_low.notify_one();
                 }
                 Taken::Bytes(taken)
@@ -52,9 +58,8 @@ impl Allowance {
         self.left.fetch_add(unused, Ordering::AcqRel);
     }
 
-    /// Puts more in. When less than `low` is left, [`Allowance::is_low`] completes.
-    pub fn put(&self, bytes: u64, low: u64) {
-        self.low.store(low, Ordering::Relaxed);
+    /// Puts more in.
+    pub fn put(&self, bytes: u64) {
         self.left.fetch_add(bytes, Ordering::AcqRel);
     }
 
@@ -73,9 +78,9 @@ impl Allowance {
         self.is_closed.store(is_closed, Ordering::Release);
     }
 
-    /// Completes when a flow has found that little or nothing is left. One waiter.
-    pub async fn is_low(&self) {
-        self.is_low.notified().await;
+    /// Whether less is left than there should be.
+    pub fn is_low(&self) -> bool {
+        self.left() < self.low
     }
 }
 
@@ -83,11 +88,15 @@ impl Allowance {
 mod tests {
     use super::*;
 
+    fn empty(low: u64) -> Allowance {
+        Allowance::new(low, Arc::default())
+    }
+
     #[test]
     fn never_more_is_taken_than_was_put_in() {
-        let allowance = Allowance::default();
+        let allowance = empty(0);
         assert_eq!(allowance.take(1), Taken::Later);
-        allowance.put(10, 0);
+        allowance.put(10);
         assert_eq!(allowance.take(7), Taken::Bytes(7));
         assert_eq!(allowance.take(7), Taken::Bytes(3));
         assert_eq!(allowance.take(7), Taken::Later);
@@ -96,14 +105,14 @@ mod tests {
         assert_eq!(allowance.take(7), Taken::Bytes(2), "what is left can be used up");
         assert_eq!(allowance.take(7), Taken::Never);
         allowance.close(false);
-        allowance.put(5, 0);
+        allowance.put(5);
         assert_eq!((allowance.empty(), allowance.left()), (5, 0));
     }
 
     #[test]
     fn takers_that_race_share_it_exactly() {
-        let allowance = Allowance::default();
-        allowance.put(1_000_000, 0);
+        let allowance = empty(0);
+        allowance.put(1_000_000);
         let take = || {
             let mut sum = 0;
             while let Taken::Bytes(n) = allowance.take(7) {
@@ -121,12 +130,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_owner_is_told_before_it_is_empty() {
-        let allowance = Allowance::default();
-        allowance.put(10, 5);
+        let bell = Arc::new(Notify::new());
+        let allowance = Allowance::new(5, Arc::clone(&bell));
+        allowance.put(10);
         allowance.take(5);
-        let told = tokio::time::timeout(std::time::Duration::from_millis(20), allowance.is_low()).await;
-        assert!(told.is_err());
+        let told = tokio::time::timeout(std::time::Duration::from_millis(20), bell.notified()).await;
+        assert!(told.is_err() && !allowance.is_low());
         allowance.take(1);
-        allowance.is_low().await;
+        bell.notified().await;
+        assert!(allowance.is_low());
     }
 }

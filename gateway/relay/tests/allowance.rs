@@ -28,8 +28,8 @@ async fn flow(allowance: &Arc<Allowance>, strategy: Strategy) -> Flow {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flows_use_a_budget_up_to_its_last_byte_and_are_cut() {
     for strategy in [Strategy::Copy, Strategy::Splice, Strategy::Auto] {
-        let allowance = Arc::new(Allowance::default());
-        allowance.put(3_000_001, 0);
+        let allowance = Arc::new(Allowance::new(0, Arc::default()));
+        allowance.put(3_000_001);
         allowance.close(true);
         let flows = [flow(&allowance, strategy).await, flow(&allowance, strategy).await];
         let mut moved = 0;
@@ -55,14 +55,15 @@ async fn flows_use_a_budget_up_to_its_last_byte_and_are_cut() {
 
 #[tokio::test]
 async fn a_flow_waits_while_more_may_come() {
-    let allowance = Arc::new(Allowance::default());
+    let bell = Arc::new(tokio::sync::Notify::new());
+    let allowance = Arc::new(Allowance::new(0, Arc::clone(&bell)));
     let mut flow = flow(&allowance, Strategy::Auto).await;
     flow.app.write_all(&bytes_at(0, 100)).await.unwrap();
     let mut first = [0];
     let early = tokio::time::timeout(Duration::from_millis(50), flow.server.read_exact(&mut first)).await;
     assert!(early.is_err(), "a byte came without allowance");
-    allowance.is_low().await;
-    allowance.put(100, 0);
+    bell.notified().await;
+    allowance.put(100);
     let mut got = vec![0; 100];
     flow.server.read_exact(&mut got).await.unwrap();
     assert_eq!(got, bytes_at(0, 100));

@@ -15,6 +15,7 @@ use crate::grants;
 use crate::prompts::{Held, Wishing};
 use crate::refused::Refused;
 use crate::runs::Run;
+use crate::schedules::{self, Used};
 
 /// What a run wishes to do.
 pub struct Wished<'a> {
@@ -44,7 +45,10 @@ impl Wished<'_> {
 /// # Errors
 /// Every reason of the policy and of the questions, and [`Reason::JournalUnavailable`].
 pub async fn decide(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Refused> {
-    let decided = settle(gate, wished).await;
+    let (decided, mut used) = match settle(gate, wished).await {
+        Ok((ticket, used)) => (Ok(ticket), used),
+        Err(reason) => (Err(reason), Used::default()),
+    };
     let record = Record {
         decision: Some(if decided.is_ok() { Outcome::Allow } else { Outcome::Deny }),
         reason: decided.as_ref().err().copied(),
@@ -55,13 +59,20 @@ pub async fn decide(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Ref
     let group = gate.policy().table().row(wished.action).map(|row| row.action.group().to_owned());
     let group = group.unwrap_or_else(|| "unknown".to_owned());
     gate.metrics.decided(wished.run.trust, &group, decided.is_ok(), decided.as_ref().err().copied());
-    let written = match &decided {
-        // The use of a single-action grant is on disk before anything happens (S26).
-        Ok(ticket) if wished.uses_up(ticket) => {
-            gate.journal.change(Change::SpendGrant(ticket.grant), record).await
-        }
-        _ => gate.journal.record(record).await,
+    let mut changes: Vec<Change> = used.changes().collect();
+    if let Ok(ticket) = decided.as_ref()
+        && wished.uses_up(ticket)
+    {
+        changes.push(Change::SpendGrant(ticket.grant));
+    }
+    // The use of a single-action grant, or of a budget, is on disk before anything happens (S26).
+    let written = match changes.is_empty() {
+        true => gate.journal.record(record).await,
+        false => gate.journal.change(Change::Several(changes), record).await,
     };
+    if written.is_ok() {
+        used.is_written();
+    }
     match (decided, written) {
         (Ok(ticket), Ok(_)) => Ok(ticket),
         (Ok(_), Err(error)) => Err(grants::unavailable(error)),
@@ -85,7 +96,7 @@ pub fn record_of(gate: &Gate, run: &Run, action: ActionId) -> Record {
     }
 }
 
-async fn settle(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Reason> {
+async fn settle(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<(Ticket, Used), Reason> {
     let run = wished.run;
     let flow = gate.next_flow();
     let mut held = Held::default();
@@ -112,8 +123,16 @@ async fn settle(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Ticket, Reason>
                 if wished.uses_up(&ticket) && !gate.policy().spend(ticket.grant) {
                     continue;
                 }
+                let used = match wished.final_word {
+                    true => gate.schedules.perform(ticket.grant, None).await,
+                    false => Ok(Used::default()),
+                };
+                let Ok(used) = used else {
+                    schedules::settle(gate).await;
+                    continue;
+                };
                 held.settled();
-                return Ok(ticket);
+                return Ok((ticket, used));
             }
             Decision::Ask(rule) => {
                 // What waits is counted like a connection: nobody piles up without end what waits.

@@ -28,6 +28,7 @@ use crate::permits::Place;
 use crate::prompts::{Held, Wishing};
 use crate::refused::Refused;
 use crate::runs::Run;
+use crate::schedules::{self, Used};
 use crate::upstream;
 
 /// What an app asked for.
@@ -89,6 +90,8 @@ struct Agreed {
     addresses: Vec<SocketAddr>,
     quality: Quality,
     lease: Lease,
+    /// Of a schedule.
+    used: Used,
     /// How long the user took.
     held: Duration,
 }
@@ -132,8 +135,13 @@ async fn settle(
             quality = self::quality::quality(gate, asked);
             lease = register(gate, asked, &ticket, &quality);
         }
+        // Likewise a schedule's last performance.
+        let Ok(used) = gate.schedules.perform(ticket.grant, quality.grant).await else {
+            schedules::settle(gate).await;
+            continue;
+        };
         let held = held.settled();
-        return Ok(Agreed { place, ticket, addresses, quality, lease, held });
+        return Ok(Agreed { place, ticket, addresses, quality, lease, used, held });
     }
 }
 
@@ -193,7 +201,7 @@ fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> R
 }
 
 async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow, Refused> {
-    let Agreed { place, ticket, addresses, quality, mut lease, held } = agreed;
+    let Agreed { place, ticket, addresses, quality, mut lease, mut used, held } = agreed;
     // From here on whoever drops this half-way, because the app has left, closes the books by it.
     let mut books = Books {
         gate: Arc::clone(gate),
@@ -204,12 +212,13 @@ async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow,
         open: None,
         closed: false,
     };
-    if let Err(error) = write_permit(gate, &books.asked, &ticket, &quality, &addresses).await {
+    if let Err(error) = write_permit(gate, &books.asked, &ticket, &quality, &used, &addresses).await {
         // What could not be written down was not permitted: there is nothing to close.
         books.closed = true;
         gate.metrics.decided(books.asked.run.trust, "network", false, Some(Reason::JournalUnavailable));
         return Err(crate::grants::unavailable(error));
     }
+    used.is_written();
     gate.metrics.decided(books.asked.run.trust, "network", true, None);
     let marking = Marking::from(quality.profile.class);
     let connected = tokio::select! {
@@ -233,8 +242,11 @@ async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow,
     let books = books.opened(&lease, ticket.grant, upstream.remote);
     let now = clock::now();
     let meter = |rate: Option<BitRate>| rate.map(|rate| Meter::new(rate, quality.profile.burst, now));
-    let limits =
-        Limits { up: meter(quality.profile.max_bitrate_up), down: meter(quality.profile.max_bitrate_down) };
+    let limits = Limits {
+        up: meter(quality.profile.max_bitrate_up),
+        down: meter(quality.profile.max_bitrate_down),
+        allowance: used.allowance(),
+    };
     Ok(Flow { upstream: upstream.stream, local: upstream.local, lease, books, limits })
 }
 
@@ -282,7 +294,10 @@ fn confirm(
             Host::Address(address) => Target::Address { address: *address, port },
         };
         let again = decide(gate, asked, gate.actions.connect, target).map_err(|no| no.reason())?;
-        if again.addresses.choose(&ips).count() != ips.len() || again.single {
+        // What is used up was counted for the one grant.
+        let counted = again.grant != ticket.grant
+            && (gate.schedules.has(ticket.grant) || gate.schedules.has(again.grant));
+        if again.addresses.choose(&ips).count() != ips.len() || again.single || counted {
             return Err(Reason::PermissionRevoked);
         }
         lease.renew_under(again.epoch, Some(again.grant), lease.handle().keys().qos_grant);
@@ -443,6 +458,7 @@ async fn write_permit(
     asked: &Asked,
     ticket: &Ticket,
     quality: &Quality,
+    used: &Used,
     addresses: &[SocketAddr],
 ) -> Result<(), mexe_journal::Unavailable> {
     let record = Record {
@@ -453,7 +469,7 @@ async fn write_permit(
         detail: quality.denied.map(|reason| serde_json::json!({ "qos": reason })),
         ..record_of(gate, asked)
     };
-    let mut spent = Vec::new();
+    let mut spent: Vec<Change> = used.changes().collect();
     if ticket.single {
         spent.push(Change::SpendGrant(ticket.grant));
     }
@@ -463,7 +479,7 @@ async fn write_permit(
     if spent.is_empty() {
         gate.journal.record(record).await?;
     } else {
-        // The use of a single-action grant is on disk before anything happens (S26).
+        // The use of a single-action grant, or of a budget, is on disk before anything happens (S26).
         gate.journal.change(Change::Several(spent), record).await?;
     }
     Ok(())

@@ -32,6 +32,7 @@ use crate::observe::metrics::Stock;
 use crate::permits::Permits;
 use crate::prompts::Desk;
 use crate::runs::Runs;
+use crate::schedules::Schedules;
 use crate::shadow::Beside;
 use crate::trust::Trusted;
 
@@ -72,6 +73,8 @@ pub struct Parts {
     pub policy: Policy,
     /// The actions that the gate asks about, in that table.
     pub actions: OwnActions,
+    /// The schedules that were signed off; their grants are in the policy.
+    pub schedules: Schedules,
     /// The open journal.
     pub journal: Journal,
     /// The installed apps.
@@ -104,6 +107,8 @@ pub struct Gate {
     policy: ArcSwap<Policy>,
     /// The actions that the gate asks about.
     pub actions: OwnActions,
+    /// The schedules that the user signed off.
+    pub schedules: Schedules,
     /// The journal.
     pub journal: Journal,
     /// Installed apps.
@@ -172,6 +177,7 @@ impl Gate {
             config: ArcSwap::from_pointee(parts.config),
             policy: ArcSwap::from_pointee(parts.policy),
             actions: parts.actions,
+            schedules: parts.schedules,
             journal: parts.journal,
             apps: parts.apps,
             runs: Runs::new(parts.first_run),

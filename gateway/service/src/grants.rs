@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::gate::Gate;
 use crate::refused::Refused;
+use crate::schedules;
 
 /// What the user wants to permit.
 #[derive(Debug)]
@@ -145,6 +146,10 @@ async fn give_for(gate: &Arc<Gate>, new: NewGrant, prompt: Option<PromptId>) -> 
 pub async fn revoke(gate: &Arc<Gate>, id: GrantId) -> Result<(), Refused> {
     // What is open is cut before anything that can wait for the disk; what opens until the policy knows, after it.
     let at_once = gate.cut(&Key::Grant(id), Reason::PermissionRevoked);
+    if let Some(schedule) = gate.schedules.owner(id) {
+        // What was signed off as one is taken back as one.
+        return schedules::revoke(gate, &schedule).await;
+    }
     let changing = gate.change().await;
     let known = gate.policy().grant(id).is_some();
     if known {
@@ -155,7 +160,7 @@ pub async fn revoke(gate: &Arc<Gate>, id: GrantId) -> Result<(), Refused> {
     if !known && cut == 0 {
         return Err(Refused::about(Reason::NotFound, format!("there is no grant `{id}`")));
     }
-    write_revoked(gate, vec![id], None, cut).await
+    write_revoked(gate, vec![id], Vec::new(), None, cut).await
 }
 
 /// Takes every grant of an app back.
@@ -167,9 +172,11 @@ pub async fn revoke_all_of_app(gate: &Arc<Gate>, app: &AppId) -> Result<Vec<Gran
     let changing = gate.change().await;
     let ids: Vec<GrantId> = gate.policy().grants().filter(|g| g.app() == app).map(|g| g.id()).collect();
     changing.policy(|policy| policy.without_grants(&ids));
+    let schedules = gate.schedules.struck(app);
+    gate.schedules.forget(app);
     let cut = at_once + gate.cut(&Key::App(app.clone()), Reason::PermissionRevoked);
     if !ids.is_empty() || cut > 0 {
-        write_revoked(gate, ids.clone(), Some(app.clone()), cut).await?;
+        write_revoked(gate, ids.clone(), schedules, Some(app.clone()), cut).await?;
     }
     Ok(ids)
 }
@@ -177,6 +184,7 @@ pub async fn revoke_all_of_app(gate: &Arc<Gate>, app: &AppId) -> Result<Vec<Gran
 async fn write_revoked(
     gate: &Arc<Gate>,
     ids: Vec<GrantId>,
+    mut others: Vec<Change>,
     app: Option<AppId>,
     cut: usize,
 ) -> Result<(), Refused> {
@@ -187,7 +195,8 @@ async fn write_revoked(
         detail: Some(json!({ "grants": ids, "flows_cut": cut })),
         ..Record::change(clock::wall(), "grant.revoke")
     };
-    let change = Change::RevokeGrants(ids);
+    others.push(Change::RevokeGrants(ids));
+    let change = Change::Several(others);
     match gate.journal.change(change.clone(), record.clone()).await {
         Ok(_) => Ok(()),
         Err(error) => {
@@ -303,6 +312,7 @@ fn grant_view(gate: &Gate, grant: &Grant) -> Value {
         "target": grant.target().map(ToString::to_string),
         "permission": grant.permission(),
         "granted_at": grant.granted_at().to_string(),
+        "schedule": gate.schedules.owner(grant.id()),
         "expires_in_seconds": left,
         "runs": match grant.binding() {
             Some(Binding::Runs(runs)) => json!(runs),

@@ -30,6 +30,7 @@ pub mod prompts;
 pub mod refused;
 pub mod running;
 pub mod runs;
+pub mod schedules;
 pub mod serve;
 pub mod shadow;
 pub mod strangers;

@@ -25,7 +25,7 @@ use crate::config::{ConfigError, Loaded};
 use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
 use crate::observe::pages;
-use crate::{card, clock, control, floor, grants, prompts, running, surroundings};
+use crate::{card, clock, control, floor, grants, prompts, running, schedules, surroundings};
 pub use load::check_tables;
 use workers::Workers;
 
@@ -167,12 +167,14 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
         Surroundings { listeners: listening.all(), device_addresses: surroundings::device_addresses() };
     let policy = Policy::new(table, settings, here).with_exclusions(exclusions);
     let policy = load::grants(policy, stored.grants, &apps, &journal).await;
+    let (policy, schedules) = schedules::load(policy, stored.schedules, &apps, &journal).await;
     let console_token = Arc::new(write_console_token(&state_dir)?);
     let drain = config.limits.drain;
     let gate = Gate::new(Parts {
         config,
         policy,
         actions,
+        schedules,
         journal,
         apps,
         trusted,
@@ -196,6 +198,9 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     // A gate that was killed between a change of roots and what it means for the apps settles it now.
     apps::settle_roots(&gate, &gate.change().await).await;
 
+    // Before anything is let in: until then no hours are open.
+    schedules::settle(&gate).await;
+
     let workers = Workers::start().map_err(|error| ServeError::process("start the workers", error))?;
     let api = control::router(Arc::clone(&gate));
     let socket = state_dir.join(CONTROL_SOCKET);
@@ -208,6 +213,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     // A stop waits until it has ended the call that an app may have.
     gate.spawn(card::watch(Arc::clone(&gate), guard));
     tokio::spawn(grants::expire(Arc::clone(&gate)));
+    tokio::spawn(schedules::keep(Arc::clone(&gate)));
     tokio::spawn(running::end_overdue(Arc::clone(&gate)));
     tokio::spawn(look_around(Arc::clone(&gate)));
     Ok(Serving { gate, console_token, workers, drain })
@@ -226,6 +232,7 @@ impl Serving {
             running::end(gate, run.id, Reason::GateStopping).await;
         }
         let _ = tokio::time::timeout(LAST_WAIT, gate.drained()).await;
+        schedules::give_back(gate).await;
         let _ = std::fs::remove_file(gate.state_dir().join(CONTROL_SOCKET));
         let journal = gate.journal.clone();
         let _ = tokio::task::spawn_blocking(move || journal.close()).await;

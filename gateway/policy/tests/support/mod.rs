@@ -4,6 +4,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
+pub mod places;
+
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 

@@ -161,9 +161,13 @@ pub async fn install(gate: &Arc<Gate>, offered: Offered) -> Result<Arc<App>, Ref
     };
     if !lost.is_empty() {
         changes.push(Change::RevokeGrants(lost.clone()));
+        changes.extend(gate.schedules.struck(&app.id));
     }
     gate.journal.change(Change::Several(changes), record).await.map_err(unavailable)?;
     changing.policy(|policy| policy.without_grants(&lost));
+    if !lost.is_empty() {
+        gate.schedules.forget(&app.id);
+    }
     let app = gate.apps.put(app);
     drop(changing);
     gate.seen_time(verdict::stamped_at(&verification.verdict)).await;

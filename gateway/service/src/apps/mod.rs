@@ -315,6 +315,8 @@ pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
     let changing = gate.change().await;
     let grants = gate.policy().grants().filter(|grant| grant.app() == id).map(|grant| grant.id()).collect();
     changing.policy(|policy| policy.app_removed(id).0);
+    let schedules = gate.schedules.struck(id);
+    gate.schedules.forget(id);
     gate.cut(&Key::App(id.clone()), Reason::AppRemoved);
     let record = Record {
         app: Some(id.clone()),
@@ -322,7 +324,7 @@ pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
         ..Record::change(clock::wall(), "app.remove")
     };
     if let Err(error) = gate.journal.change(Change::RemoveApp(id.clone()), record).await {
-        write_taken_back(gate, id, grants);
+        write_taken_back(gate, id, grants, schedules);
         let detail = format!("{error}; the app stays, without its permissions: remove it again");
         return Err(Refused::about(Reason::JournalUnavailable, detail));
     }
@@ -334,7 +336,7 @@ pub async fn remove(gate: &Arc<Gate>, id: &AppId) -> Result<(), Refused> {
 }
 
 /// The permissions of an app that could not be removed are gone, and must not be there again after a restart.
-fn write_taken_back(gate: &Arc<Gate>, id: &AppId, grants: Vec<GrantId>) {
+fn write_taken_back(gate: &Arc<Gate>, id: &AppId, grants: Vec<GrantId>, mut schedules: Vec<Change>) {
     if grants.is_empty() {
         return;
     }
@@ -345,7 +347,8 @@ fn write_taken_back(gate: &Arc<Gate>, id: &AppId, grants: Vec<GrantId>) {
         detail: Some(json!({ "grants": grants })),
         ..Record::change(clock::wall(), "grant.revoke")
     };
-    tokio::spawn(grants::write_at_last(Arc::clone(gate), Change::RevokeGrants(grants), record));
+    schedules.push(Change::RevokeGrants(grants));
+    tokio::spawn(grants::write_at_last(Arc::clone(gate), Change::Several(schedules), record));
 }
 
 /// Lower-case hexadecimal.

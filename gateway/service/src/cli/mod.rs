@@ -33,6 +33,7 @@ mod prompts;
 mod revoke;
 mod roots;
 mod runs;
+mod schedule;
 mod serve;
 mod shadow;
 mod small_file;
@@ -102,6 +103,7 @@ enum Verb {
     Revoke(revoke::Args),
     Roots(roots::Args),
     Runs(runs::Args),
+    Schedule(schedule::Args),
     Serve(serve::Args),
     Shadow(shadow::Args),
     #[command(subcommand)]
@@ -132,6 +134,7 @@ impl Verb {
             Self::Revoke(args) => revoke::run(&args, global),
             Self::Roots(args) => roots::run(&args, global),
             Self::Runs(args) => runs::run(&args, global),
+            Self::Schedule(args) => schedule::run(&args, global),
             Self::Serve(args) => serve::run(&args, global),
             Self::Shadow(args) => shadow::run(&args, global),
             Self::Usim(verb) => verb.run(global),

@@ -14,7 +14,7 @@ use axum::{Json, Router};
 use mexe_console::asset::Asset;
 use mexe_console::{
     Administrator, App, Apps, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Profile, Quality,
-    Question, Questions, Record, Root, Roots, Run, Template, Verified, Word,
+    Question, Questions, Record, Root, Roots, Run, Schedule, Template, Verified, Word,
 };
 use mexe_journal::VerifyError;
 use mexe_model::Reason;
@@ -189,7 +189,8 @@ async fn flows(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Pag
 async fn grants(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {
     let grants: Vec<Grant> = api.list(&caller, "/v1/grants").await?;
     let apps: Vec<App> = api.list(&caller, "/v1/apps").await?;
-    shown(&Grants::of(grants, apps))
+    let schedules: Vec<Schedule> = api.list(&caller, "/v1/schedules").await?;
+    shown(&Grants::of(grants, schedules, apps))
 }
 
 #[derive(Deserialize)]

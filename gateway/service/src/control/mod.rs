@@ -16,6 +16,7 @@ pub mod problem;
 mod prompts;
 pub mod role;
 mod runs;
+mod schedules;
 mod shadow;
 mod state;
 mod trust;
@@ -56,6 +57,8 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/flows/{id}", delete(state::end_flow))
         .route("/v1/grants", get(grants::list).post(grants::give).delete(grants::revoke_all_of_app))
         .route("/v1/grants/{id}", delete(grants::revoke))
+        .route("/v1/schedules", get(schedules::list).post(schedules::sign))
+        .route("/v1/schedules/{name}", delete(schedules::revoke))
         .route(
             "/v1/shadow",
             get(shadow::show)

@@ -66,6 +66,9 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::POST, path: "/v1/grants", roles: USER },
     Route { method: Method::DELETE, path: "/v1/grants", roles: USER },
     Route { method: Method::DELETE, path: "/v1/grants/{id}", roles: USER },
+    Route { method: Method::GET, path: "/v1/schedules", roles: USER },
+    Route { method: Method::POST, path: "/v1/schedules", roles: USER },
+    Route { method: Method::DELETE, path: "/v1/schedules/{name}", roles: USER },
     Route { method: Method::GET, path: "/v1/shadow", roles: USER },
     Route { method: Method::PUT, path: "/v1/shadow", roles: USER },
     Route { method: Method::DELETE, path: "/v1/shadow", roles: USER },
@@ -171,7 +174,7 @@ mod tests {
             (Method::POST, "/v1/calls/{id}/dtmf"),
         ];
         for route in ROUTES.iter().chain(PAGES) {
-            let path = route.path.replace("{id}", "x");
+            let path = route.path.replace("{id}", "x").replace("{name}", "x");
             let expected = app_may.contains(&(route.method.clone(), route.path));
             assert_eq!(admit(&app(), &route.method, &path).is_ok(), expected, "{} {path}", route.method);
             assert_eq!(admit(&Caller::User { pid: None }, &route.method, &path), Ok(()));

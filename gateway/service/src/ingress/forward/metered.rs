@@ -4,9 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use mexe_model::{Instant, Reason};
 use mexe_qos::{Grant, Meter};
-use mexe_relay::{LeaseHandle, Limits};
+use mexe_relay::{Allowance, LeaseHandle, Limits, Taken};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
@@ -23,40 +25,73 @@ pub(super) struct Metered {
     seen: Arc<Seen>,
 }
 
-/// One direction's meter, and the wait that it asked for.
+/// How long until an empty allowance is looked at again.
+const REFILL: Duration = Duration::from_millis(2);
+
+/// One direction's meter and the flow's allowance, and the wait that they asked for.
 struct Gauge {
     meter: Option<Meter>,
+    allowance: Option<Arc<Allowance>>,
     wait: Option<Pin<Box<Sleep>>>,
 }
 
 impl Gauge {
-    /// How many of `wanted` bytes may move now.
-    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<usize> {
-        let Some(meter) = &mut self.meter else { return Poll::Ready(wanted) };
+    /// How many of `wanted` bytes may move now; `None` when none may any more.
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Option<usize>> {
         loop {
             if let Some(wait) = &mut self.wait {
                 ready!(wait.as_mut().poll(cx));
                 self.wait = None;
             }
-            match meter.ask(clock::now(), wanted as u64) {
-                Grant::Advance(room) => return Poll::Ready(usize::try_from(room).unwrap_or(wanted)),
-                Grant::WaitUntil(at) => {
-                    self.wait = Some(Box::pin(sleep_until(mexe_relay::clock::deadline(at))))
-                }
-            }
+            let until = match self.ask(wanted) {
+                Room::Bytes(room) => return Poll::Ready(Some(room)),
+                Room::Never => return Poll::Ready(None),
+                Room::NotBefore(at) => at,
+            };
+            self.wait = Some(Box::pin(sleep_until(mexe_relay::clock::deadline(until))));
+        }
+    }
+
+    fn ask(&mut self, wanted: usize) -> Room {
+        let now = clock::now();
+        let taken = match self.allowance.as_ref().map(|allowance| allowance.take(wanted as u64)) {
+            None => wanted as u64,
+            Some(Taken::Bytes(bytes)) => bytes,
+            Some(Taken::Later) => return Room::NotBefore(now.after(REFILL)),
+            Some(Taken::Never) => return Room::Never,
+        };
+        let asked = self.meter.as_mut().map_or(Grant::Advance(taken), |meter| meter.ask(now, taken));
+        let granted = if let Grant::Advance(room) = asked { room } else { 0 };
+        if let Some(allowance) = &self.allowance {
+            allowance.give_back(taken.saturating_sub(granted));
+        }
+        match asked {
+            Grant::Advance(room) => Room::Bytes(usize::try_from(room).unwrap_or(wanted)),
+            Grant::WaitUntil(at) => Room::NotBefore(at),
         }
     }
 
     fn give_back(&mut self, unused: usize) {
+        if let Some(allowance) = &self.allowance {
+            allowance.give_back(unused as u64);
+        }
         if let Some(meter) = &mut self.meter {
             meter.refund(clock::now(), unused as u64);
         }
     }
 }
 
+/// What may move now.
+enum Room {
+    Bytes(usize),
+    /// Nothing before this instant.
+    NotBefore(Instant),
+    Never,
+}
+
 impl Metered {
     pub(super) fn new(stream: SharedStream, lease: LeaseHandle, limits: Limits, seen: Arc<Seen>) -> Self {
-        let gauge = |meter| Gauge { meter, wait: None };
+        let gauge = |meter| Gauge { meter, allowance: limits.allowance.clone(), wait: None };
         Self { stream, lease, up: gauge(limits.up), down: gauge(limits.down), seen }
     }
 
@@ -75,6 +110,12 @@ impl Metered {
         }
     }
 
+    /// The budget has no byte left: that is the end of the flow.
+    fn used_up(&self) -> io::Error {
+        self.lease.cancel(Reason::BudgetUsedUp);
+        io::Error::other(Reason::BudgetUsedUp.code())
+    }
+
     fn cancelled(&self) -> io::Result<()> {
         match self.lease.cancel_reason() {
             None => Ok(()),
@@ -90,7 +131,9 @@ impl AsyncRead for Metered {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.cancelled()?;
-        let room = ready!(self.down.poll_room(cx, buffer.remaining()));
+        let Some(room) = ready!(self.down.poll_room(cx, buffer.remaining())) else {
+            return Poll::Ready(Err(self.used_up()));
+        };
         let polled = self.stream.poll_take(cx, buffer.initialize_unfilled_to(room));
         let moved = self.moved(&polled);
         self.down.give_back(room - moved);
@@ -104,7 +147,9 @@ impl AsyncRead for Metered {
 impl AsyncWrite for Metered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.cancelled()?;
-        let room = ready!(self.up.poll_room(cx, bytes.len()));
+        let Some(room) = ready!(self.up.poll_room(cx, bytes.len())) else {
+            return Poll::Ready(Err(self.used_up()));
+        };
         let polled = self.stream.poll_give(cx, bytes.get(..room).unwrap_or(bytes));
         let moved = self.moved(&polled);
         self.up.give_back(room - moved);
