@@ -147,3 +147,71 @@ fn what_waits_for_the_user_is_counted_as_a_connection() {
         assert_eq!(one.join().unwrap()["reason"], "prompt-denied");
     }
 }
+
+#[test]
+fn the_third_no_silences_an_app_and_takes_nothing_away() {
+    let mut scene = Scene::start(usual());
+    let app = scene.control.list("/v1/apps")[0]["id"].as_str().unwrap().to_owned();
+    let datagram = |scene: &Scene, host: &str| scene.asks("network.datagram", Some(&format!("{host}:53")));
+    let asked = datagram(&scene, "given.example");
+    let question = scene.question();
+    assert_eq!(scene.answer(&question, &json!({ "answer": "allow", "permission": "blanket" })).0, 200);
+    assert_eq!(asked.join().unwrap()["decision"], "allow");
+    for (n, host) in ["a.example", "b.example", "c.example"].into_iter().enumerate() {
+        let asked = datagram(&scene, host);
+        let question = scene.question();
+        let answered = scene.answer(&question, &json!({ "answer": "deny" })).1;
+        assert_eq!(answered["silence"]["effect"], if n == 2 { json!("not-asked") } else { Value::Null });
+        assert_eq!(asked.join().unwrap()["reason"], "prompt-denied");
+    }
+    // In every run, also after the gate was started again: nothing new is asked, what would be is kept.
+    let rig = Arc::get_mut(&mut scene.rig).unwrap();
+    rig.kill();
+    rig.start_again();
+    scene.control = Control::of(&scene.rig);
+    scene.run = scene.control.run(&app).0;
+    assert_eq!(datagram(&scene, "d.example").join().unwrap()["reason"], "prompt-denied");
+    let missed = scene.control.list("/v1/prompts");
+    assert_eq!((missed.len(), &missed[0]["state"]), (1, &json!("missed")), "{missed:?}");
+    assert_eq!(missed[0]["target"], "d.example:53");
+    assert_eq!(scene.answer(&missed[0], &json!({ "answer": "allow", "permission": "session" })).0, 200);
+    for host in ["given.example", "d.example"] {
+        assert_eq!(datagram(&scene, host).join().unwrap()["decision"], "allow", "{host}");
+    }
+    // Other actions are asked as ever, and this one again when the user wants it.
+    let asked = scene.asks("user-data.read", None);
+    let question = scene.question();
+    assert_eq!(scene.answer(&question, &json!({ "answer": "deny" })).0, 200);
+    asked.join().unwrap();
+    let denials = scene.control.list("/v1/prompts?denied=true");
+    let silence = denials.iter().find(|denial| denial["effect"] == "not-asked").unwrap();
+    assert!(silence["expires_in_seconds"].as_u64().is_some_and(|left| (86_000..=86_400).contains(&left)));
+    scene.control.done("DELETE", &format!("/v1/prompts/{}", silence["id"].as_str().unwrap()), None);
+    let asked = datagram(&scene, "e.example");
+    let question = scene.question();
+    assert_eq!(scene.answer(&question, &json!({ "answer": "allow" })).0, 200);
+    assert_eq!(asked.join().unwrap()["decision"], "allow");
+}
+
+#[test]
+fn an_app_that_floods_the_user_is_refused_and_seen_once() {
+    let mut scene = Scene::start(usual());
+    let held: Vec<_> =
+        (0..12).map(|n| scene.asks("network.datagram", Some(&format!("h{n}.example:53")))).collect();
+    let listed = wait::until("all twelve", || {
+        let listed = scene.control.list("/v1/prompts");
+        let unasked: u64 = listed.iter().map(|prompt| prompt["unasked"].as_u64().unwrap()).sum();
+        (listed.len() == 9 && unasked == 3).then_some(listed)
+    });
+    let open = |prompt: &&Value| prompt["state"] == "open";
+    assert_eq!(listed.iter().filter(open).count(), 8);
+    wait::until("four to be refused", || {
+        (held.iter().filter(|one| one.is_finished()).count() == 4).then_some(())
+    });
+    assert_eq!(scene.rig.metric("mexegate_prompts_total{answer=\"queue-full\"}"), 4.0);
+    scene.control.done("DELETE", &format!("/v1/runs/{}", scene.run), None);
+    let mut reasons: Vec<_> = held.into_iter().map(|one| one.join().unwrap()["reason"].to_string()).collect();
+    reasons.sort();
+    reasons.dedup();
+    assert_eq!(reasons, ["\"prompt-queue-full\"", "\"run-ended\""]);
+}

@@ -38,6 +38,8 @@ pub struct Question {
     #[serde(default)]
     held: usize,
     #[serde(default)]
+    unasked: usize,
+    #[serde(default)]
     asked_at: Foreign,
     expires_in_seconds: Option<Seconds>,
     #[serde(default)]
@@ -119,12 +121,17 @@ pub struct Denial {
     target: Option<Foreign>,
     scope: Scope,
     #[serde(default)]
+    effect: Foreign,
+    #[serde(default)]
     holds: Foreign,
     expires_in_seconds: Option<Seconds>,
 }
 
 impl Denial {
     fn to(&self) -> Foreign {
+        if self.effect.raw() == "not-asked" {
+            return Foreign::new("anything new: it is kept under Missed");
+        }
         match (&self.target, self.scope) {
             (Some(target), Scope::Host) => Foreign::new(format!("{}, any port", target.raw())),
             (Some(target), _) => target.clone(),

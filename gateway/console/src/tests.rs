@@ -65,7 +65,7 @@ fn question() -> Value {
         "id": "prompt-7", "state": "open", "app": "weather", "name": "Weather", "run": "run-3",
         "action": "network.connect", "covers": "opening a stream connection to a host and port",
         "target": "example.org:443", "domain": "third-party", "signer": "CN=Weather Works", "binding": "measured",
-        "legacy": false, "chargeable": true, "stated_reason": "to show the forecast", "resembles": "weathor", "held": 3,
+        "legacy": false, "chargeable": true, "stated_reason": "to show the forecast", "resembles": "weathor", "held": 3, "unasked": 2,
         "asked_at": "2026-11-26T03:00:00.000Z", "expires_in_seconds": 27,
         "permissions": ["single", "session", "blanket"], "default": "session", "scopes": ["target", "host", "any"],
     })
@@ -73,7 +73,7 @@ fn question() -> Value {
 
 fn denial() -> Value {
     json!({"id": "denial-2", "app": "weather", "action": "network.connect", "target": "example.org:443",
-        "scope": "host", "holds": "until", "expires_in_seconds": 9, "runs": ["run-3"],
+        "scope": "host", "effect": "refused", "holds": "until", "expires_in_seconds": 9, "runs": ["run-3"],
         "denied_at": "2026-11-26T03:00:00.000Z"})
 }
 

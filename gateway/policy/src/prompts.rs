@@ -1,20 +1,24 @@
 //! Questions to the user: which wait, who waits for them, which nobody answered in time, and what the user does not want
 //! to be asked again. One question for an app, an action and a target at a time, however many connections wish it; a
 //! bounded number in all and of each app, and what does not fit is refused. A question that nobody answered is a
-//! refusal, never a rule: it stays visible as missed and can be answered for the next time.
+//! refusal, never a rule: it stays visible as missed and can be answered for the next time. So does what was not asked because
+//! the app asks too much: the first by itself, the rest as a number beside it.
 //!
 //! Grants are not kept here: an answer that allows becomes one, and whoever waits is decided again.
 
 mod denials;
+mod pace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mexe_model::{AppId, Endpoint, Host, Instant, Permission, PromptId, Reason, RunId, WallTime};
 
 use self::denials::Denials;
-pub use self::denials::{Denial, Holds, Noted};
+pub use self::denials::{Denial, Effect, Holds, Noted};
+use self::pace::Pace;
 use crate::table::ActionId;
 
 /// What an action would be done to.
@@ -110,24 +114,23 @@ pub struct Prompt {
     pub asked: Instant,
     /// When the last of those who wait gives up.
     pub until: Instant,
+    /// How many other wishes of the app were not asked since, because it asks too much.
+    pub unasked: u64,
     /// Being answered now.
     answering: bool,
 }
 
-/// How many questions there may be.
+/// How many questions there may be, and how fast they may come.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Open ones, in all.
     pub open: usize,
     /// Open ones of one app. As many missed ones of one app are kept.
     pub of_one_app: usize,
-}
-
-impl Bounds {
-    /// No app takes more than a quarter of the queue.
-    pub fn of(open: usize) -> Self {
-        Self { open, of_one_app: (open / 4).max(1) }
-    }
+    /// New ones that an app may bring at once.
+    pub at_once: u32,
+    /// After how long it may bring one more.
+    pub one_more_each: Duration,
 }
 
 /// What became of asking.
@@ -146,6 +149,15 @@ impl Asked {
             Self::Anew(id) | Self::Joined(id) => id,
         }
     }
+}
+
+/// Why the user is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAsked {
+    /// [`Reason::PromptDenied`] or [`Reason::PromptQueueFull`].
+    pub reason: Reason,
+    /// The question that was put among the missed ones instead.
+    pub missed: Option<PromptId>,
 }
 
 /// Why somebody waits no longer.
@@ -200,6 +212,9 @@ pub struct Prompts {
     prompts: BTreeMap<PromptId, Prompt>,
     by_wish: HashMap<Wish, PromptId>,
     denials: Denials,
+    pace: Pace,
+    /// The missed question of each app beside which the wishes are counted that were not asked.
+    set_aside: HashMap<AppId, PromptId>,
 }
 
 impl Prompts {
@@ -211,6 +226,8 @@ impl Prompts {
             prompts: BTreeMap::new(),
             by_wish: HashMap::new(),
             denials: Denials::default(),
+            pace: Pace::default(),
+            set_aside: HashMap::new(),
         }
     }
 
@@ -222,10 +239,11 @@ impl Prompts {
     /// Somebody begins to wait for the answer to that wish.
     ///
     /// # Errors
-    /// [`Reason::PromptDenied`]: the user does not want to be asked. [`Reason::PromptQueueFull`].
-    pub fn ask(&mut self, wish: &Wish, asker: Asker) -> Result<Asked, Reason> {
+    /// [`Reason::PromptDenied`]: the user does not want to be asked. [`Reason::PromptQueueFull`]: the app asks too much, or
+    /// all do.
+    pub fn ask(&mut self, wish: &Wish, asker: Asker) -> Result<Asked, NotAsked> {
         if self.denials.covers(wish, asker.run, asker.now) {
-            return Err(Reason::PromptDenied);
+            return Err(NotAsked { reason: Reason::PromptDenied, missed: None });
         }
         let known = self.by_wish.get(wish).and_then(|id| self.prompts.get_mut(id));
         if let Some(prompt) = known.filter(|prompt| prompt.state == State::Open) {
@@ -234,12 +252,11 @@ impl Prompts {
             prompt.until = prompt.until.max(asker.until);
             return Ok(Asked::Joined(prompt.id));
         }
-        let open = self.prompts.values().filter(|prompt| prompt.state == State::Open);
-        let (all, own) = open.fold((0_usize, 0_usize), |(all, own), prompt| {
-            (all + 1, own + usize::from(prompt.wish.app == wish.app))
-        });
-        if all >= self.bounds.open || own >= self.bounds.of_one_app {
-            return Err(Reason::PromptQueueFull);
+        if self.denials.silences(wish, asker.now) {
+            return Err(self.not_asked(wish, asker, Reason::PromptDenied));
+        }
+        if self.is_full(&wish.app) || !self.pace.take(&wish.app, asker.now, &self.bounds) {
+            return Err(self.not_asked(wish, asker, Reason::PromptQueueFull));
         }
         let id = match self.by_wish.get(wish).and_then(|id| self.prompts.get_mut(id)) {
             Some(missed) => {
@@ -247,23 +264,58 @@ impl Prompts {
                 missed.runs.insert(asker.run);
                 missed.id
             }
-            None => self.begin(wish, asker),
+            None => self.begin(wish, asker, State::Open),
         };
         Ok(Asked::Anew(id))
     }
 
-    fn begin(&mut self, wish: &Wish, asker: Asker) -> PromptId {
+    fn is_full(&self, app: &AppId) -> bool {
+        let open = self.prompts.values().filter(|prompt| prompt.state == State::Open);
+        let (all, own) = open.fold((0_usize, 0_usize), |(all, own), prompt| {
+            (all + 1, own + usize::from(prompt.wish.app == *app))
+        });
+        all >= self.bounds.open || own >= self.bounds.of_one_app
+    }
+
+    /// Keeps a wish that is not asked among the missed questions: those of an app that the user has silenced as they come,
+    /// as long as it does not flood him with them; else the first, and the others as a number.
+    fn not_asked(&mut self, wish: &Wish, asker: Asker, reason: Reason) -> NotAsked {
+        let nothing = NotAsked { reason, missed: None };
+        if let Some(known) = self.by_wish.get(wish).and_then(|id| self.prompts.get_mut(id)) {
+            known.runs.insert(asker.run);
+            return nothing;
+        }
+        let by_itself = reason == Reason::PromptDenied && self.pace.take(&wish.app, asker.now, &self.bounds);
+        let beside = self.set_aside.get(&wish.app).and_then(|id| self.prompts.get_mut(id));
+        if let Some(beside) = beside.filter(|_| !by_itself) {
+            beside.unasked = beside.unasked.saturating_add(1);
+            return nothing;
+        }
+        // Nobody answers tones for the next time.
+        if matches!(wish.subject, Subject::Tones(_)) {
+            return nothing;
+        }
+        let id = self.begin(wish, asker, State::Missed);
+        if !by_itself {
+            self.set_aside.insert(wish.app.clone(), id);
+        }
+        self.forget_oldest_missed(&wish.app);
+        NotAsked { reason, missed: Some(id) }
+    }
+
+    fn begin(&mut self, wish: &Wish, asker: Asker, state: State) -> PromptId {
         let id = PromptId(self.next);
         self.next = self.next.saturating_add(1);
         let prompt = Prompt {
             id,
             wish: wish.clone(),
             runs: BTreeSet::from([asker.run]),
-            held: 1,
-            state: State::Open,
+            held: u32::from(state == State::Open),
+            state,
             asked_at: asker.at,
             asked: asker.now,
             until: asker.until,
+            unasked: 0,
             answering: false,
         };
         self.prompts.insert(id, prompt);
@@ -280,7 +332,11 @@ impl Prompts {
         }
         // Tones are for a call that may be another by then: nobody answers them for the next time.
         if how == Left::Settled || matches!(prompt.wish.subject, Subject::Tones(_)) {
-            self.close(id);
+            // The answer that is being given settled it: whoever waited may be here before it is called answered.
+            match prompt.answering && how == Left::Settled {
+                true => self.answered(id),
+                false => drop(self.close(id)),
+            }
             return Fate::Closed;
         }
         prompt.state = State::Missed;
@@ -330,9 +386,11 @@ impl Prompts {
         }
     }
 
-    /// The question is answered, and gone. Whoever waited is decided again.
+    /// The question is answered, and gone. Whoever waited is decided again. One that the user said yes to was none too many.
     pub fn answered(&mut self, id: PromptId) {
-        self.close(id);
+        if let Some(prompt) = self.close(id) {
+            self.pace.give_back(&prompt.wish.app, &self.bounds);
+        }
     }
 
     /// The question is answered with no. `live` are the app's runs. The denial is to be kept if it outlives them.
@@ -344,6 +402,7 @@ impl Prompts {
         id: PromptId,
         no: Refusal,
         live: &[RunId],
+        now: Instant,
         at: WallTime,
     ) -> Result<Noted, Reason> {
         let prompt = self.close(id).ok_or(Reason::NotFound)?;
@@ -354,7 +413,7 @@ impl Prompts {
                 Holds::Runs(live.iter().copied().collect())
             }
         };
-        Ok(self.denials.note(prompt.wish, no.scope, holds, at))
+        Ok(self.denials.note(prompt.wish, no.scope, holds, now, at))
     }
 
     /// Takes a missed question off the list without an answer.
@@ -409,6 +468,8 @@ impl Prompts {
     pub fn app_removed(&mut self, app: &AppId) -> bool {
         self.prompts.retain(|_, prompt| prompt.wish.app != *app);
         self.by_wish.retain(|wish, _| wish.app != *app);
+        self.set_aside.remove(app);
+        self.pace.app_removed(app);
         self.denials.app_removed(app)
     }
 }

@@ -1,45 +1,27 @@
-//! The questions, against a model that keeps everything in lists and looks through all of it: random histories of asking,
-//! leaving, answering and ending, never a difference. And the rules one by one.
+//! The questions, rule by rule. Random histories are in `prompts_model.rs`.
 
-#![allow(clippy::expect_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::sync::LazyLock;
+#[path = "support/asking.rs"]
+mod asking;
+
 use std::time::Duration;
 
-use mexe_model::{AppId, DomainName, Endpoint, Host, Instant, Permission, PromptId, Reason, RunId, WallTime};
+use asking::{DAY, asker, no, wish};
+use mexe_model::{Instant, Permission, PromptId, Reason, RunId, WallTime};
 use mexe_policy::prompts::{
-    Asked, Asker, Bounds, Fate, Holds, Left, Prompts, Refusal, Scope, State, Subject, Wish,
+    Asked, Bounds, Effect, Fate, Holds, Left, NotAsked, Noted, Prompts, Refusal, Scope, State, Subject, Wish,
 };
-use mexe_policy::{ActionId, SecurityTable};
-use proptest::prelude::*;
 
-const DAY: u64 = 86_400;
+/// The user does not want to be asked, and the question is not kept.
+const NEVER: Result<Asked, NotAsked> = Err(NotAsked { reason: Reason::PromptDenied, missed: None });
 
-static ACTION: LazyLock<ActionId> = LazyLock::new(|| {
-    let table = SecurityTable::shipped().expect("the shipped table loads");
-    table.action("network.connect").expect("it has the row")
-});
-
-fn wish(app: &str, host: &str, port: u16) -> Wish {
-    let host = Host::Name(DomainName::from_ascii(host).expect("a name"));
-    Wish {
-        app: app.parse().expect("an app id"),
-        action: *ACTION,
-        subject: Subject::Endpoint(Endpoint { host, port }),
-    }
-}
-
-fn asker(run: u64, secs: u64) -> Asker {
-    let now = Instant::from_nanos(secs * 1_000_000_000);
-    Asker { run: RunId(run), now, at: WallTime::from_secs(secs), until: now.after(Duration::from_secs(30)) }
-}
-
-fn no(permission: Permission) -> Refusal {
-    Refusal { permission, until: None, scope: Scope::Target }
+fn at(secs: u64) -> Instant {
+    asker(0, secs).now
 }
 
 fn prompts() -> Prompts {
-    Prompts::new(Bounds { open: 8, of_one_app: 2 })
+    Prompts::new(Bounds { open: 8, of_one_app: 2, at_once: 1000, one_more_each: Duration::from_secs(10) })
 }
 
 #[test]
@@ -92,9 +74,11 @@ fn a_no_for_runs_that_are_over_holds_for_nobody_and_counts() {
     let mut prompts = prompts();
     for secs in 0..3 {
         let id = prompts.ask(&wish("a", "x.example", 443), asker(9, secs)).unwrap().id();
-        let noted = prompts.denied(id, no(Permission::Session), &[], WallTime::from_secs(secs)).unwrap();
+        let noted =
+            prompts.denied(id, no(Permission::Session), &[], at(secs), WallTime::from_secs(secs)).unwrap();
         assert_eq!(noted.by_patience, secs == 2);
-        assert_eq!(prompts.denials(asker(9, secs).now).len(), usize::from(secs == 2));
+        // This target for every run, and silence about others.
+        assert_eq!(prompts.denials(at(secs)).len(), if secs == 2 { 2 } else { 0 });
     }
 }
 
@@ -122,6 +106,7 @@ fn a_denial_reaches_as_far_and_holds_as_long_as_the_user_said() {
                 id,
                 Refusal { permission: Permission::Blanket, until, scope },
                 &[],
+                at(0),
                 WallTime::from_secs(0),
             )
             .unwrap();
@@ -130,7 +115,7 @@ fn a_denial_reaches_as_far_and_holds_as_long_as_the_user_said() {
         {
             let asked =
                 |prompts: &mut Prompts, secs| prompts.ask(&wish("a", other.0, other.1), asker(7, secs));
-            assert_eq!(asked(&mut prompts, 99) == Err(Reason::PromptDenied), covered, "{scope:?} {other:?}");
+            assert_eq!(asked(&mut prompts, 99) == NEVER, covered, "{scope:?} {other:?}");
             asked(&mut prompts, 100).expect("its time is over");
             prompts.app_removed(&"b".parse().unwrap());
             let id = prompts.list().iter().find(|p| p.wish == wish("a", other.0, other.1)).unwrap().id;
@@ -146,7 +131,7 @@ fn a_denial_reaches_as_far_and_holds_as_long_as_the_user_said() {
 fn the_third_no_within_a_day_is_for_every_run_and_not_one_later() {
     let deny = |prompts: &mut Prompts, run: u64, secs: u64| {
         let id = prompts.ask(&wish("a", "x.example", 443), asker(run, secs)).unwrap().id();
-        prompts.denied(id, no(Permission::Session), &[], WallTime::from_secs(secs)).unwrap()
+        prompts.denied(id, no(Permission::Session), &[], at(secs), WallTime::from_secs(secs)).unwrap()
     };
     let mut patient = prompts();
     deny(&mut patient, 1, 0);
@@ -154,8 +139,9 @@ fn the_third_no_within_a_day_is_for_every_run_and_not_one_later() {
     assert!(!deny(&mut patient, 3, DAY).by_patience, "the first is a day old");
     let fourth = deny(&mut patient, 4, DAY + 5);
     assert!(fourth.by_patience && fourth.denial.holds == Holds::Always);
-    assert_eq!(patient.ask(&wish("a", "x.example", 443), asker(5, 9 * DAY)), Err(Reason::PromptDenied));
+    assert_eq!(patient.ask(&wish("a", "x.example", 443), asker(5, 9 * DAY)), NEVER);
     patient.rearm(fourth.denial.id).unwrap();
+    assert!(patient.denials(at(DAY + 5)).is_empty(), "what he took back silences nothing");
     assert!(!deny(&mut patient, 6, DAY + 6).by_patience, "he is asked as if he had never said no");
 }
 
@@ -164,8 +150,10 @@ fn an_ended_run_takes_its_denials_along_and_a_removed_app_everything() {
     let mut prompts = prompts();
     let wish = wish("a", "x.example", 443);
     let id = prompts.ask(&wish, asker(1, 0)).unwrap().id();
-    prompts.denied(id, no(Permission::SingleAction), &[RunId(1), RunId(2)], WallTime::from_secs(0)).unwrap();
-    assert_eq!(prompts.ask(&wish, asker(2, 1)), Err(Reason::PromptDenied), "a live run of the app");
+    prompts
+        .denied(id, no(Permission::SingleAction), &[RunId(1), RunId(2)], at(0), WallTime::from_secs(0))
+        .unwrap();
+    assert_eq!(prompts.ask(&wish, asker(2, 1)), NEVER, "a live run of the app");
     prompts.run_ended(RunId(1));
     prompts.run_ended(RunId(2));
     assert!(prompts.denials(asker(1, 1).now).is_empty());
@@ -174,166 +162,111 @@ fn an_ended_run_takes_its_denials_along_and_a_removed_app_everything() {
     assert!(prompts.list().is_empty());
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Ask { app: u8, port: u8, run: u8 },
-    Leave { nth: u8, settled: bool },
-    Allow { nth: u8 },
-    Deny { nth: u8, permission: Permission, scope: Scope },
-    RunEnded { run: u8 },
-    Pass { hours: u8 },
-    Rearm { nth: u8 },
+/// Asks for that port, and says no.
+fn deny(prompts: &mut Prompts, port: u16, secs: u64) -> Noted {
+    let id = prompts.ask(&wish("a", "x.example", port), asker(1, secs)).unwrap().id();
+    prompts.denied(id, no(Permission::Session), &[RunId(1)], at(secs), WallTime::from_secs(secs)).unwrap()
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let permission = prop::sample::select(Permission::ALL.to_vec());
-    let scope = prop::sample::select(vec![Scope::Target, Scope::Host, Scope::Any]);
-    prop_oneof![
-        6 => (0..3_u8, 0..4_u8, 0..4_u8).prop_map(|(app, port, run)| Step::Ask { app, port, run }),
-        3 => (any::<u8>(), any::<bool>()).prop_map(|(nth, settled)| Step::Leave { nth, settled }),
-        1 => any::<u8>().prop_map(|nth| Step::Allow { nth }),
-        3 => (any::<u8>(), permission, scope).prop_map(|(nth, permission, scope)| Step::Deny { nth, permission, scope }),
-        1 => (0..4_u8).prop_map(|run| Step::RunEnded { run }),
-        2 => (1..20_u8).prop_map(|hours| Step::Pass { hours }),
-        1 => any::<u8>().prop_map(|nth| Step::Rearm { nth }),
-    ]
+#[test]
+fn the_third_no_to_an_app_and_action_silences_them_for_a_day_and_takes_nothing_away() {
+    let mut prompts = prompts();
+    let waits = prompts.ask(&wish("a", "x.example", 9), asker(1, 0)).unwrap().id();
+    assert!(deny(&mut prompts, 1, 0).silence.is_none() && deny(&mut prompts, 2, 1).silence.is_none());
+    let third = deny(&mut prompts, 3, 2);
+    let silence = third.silence.expect("three targets, three times no");
+    assert!(!third.by_patience, "none of the three was denied three times");
+    assert_eq!((silence.effect, silence.holds), (Effect::NotAsked, Holds::Until(at(2 + DAY))));
+    // What waits already waits on, for whoever comes to it; what is new is refused in every run and can be answered later.
+    assert_eq!(prompts.ask(&wish("a", "x.example", 9), asker(2, 3)), Ok(Asked::Joined(waits)));
+    let refused = prompts.ask(&wish("a", "y.example", 4), asker(7, 3)).unwrap_err();
+    let missed = refused.missed.expect("it is kept");
+    assert_eq!((refused.reason, prompts.is_open(missed)), (Reason::PromptDenied, false));
+    assert_eq!(prompts.ask(&wish("a", "y.example", 4), asker(7, 4)), NEVER, "it is kept once");
+    assert_eq!(prompts.answering(missed).unwrap().wish, wish("a", "y.example", 4));
+    prompts.answered(missed);
+    // Another action, and another app, are asked as ever.
+    let other = Wish { action: asking::datagram(), ..wish("a", "y.example", 4) };
+    prompts.ask(&other, asker(7, 5)).unwrap();
+    prompts.ask(&wish("b", "y.example", 4), asker(8, 5)).unwrap();
+    prompts.leave(waits, Left::Settled);
+    prompts.leave(waits, Left::Settled);
+    assert!(prompts.ask(&wish("a", "z.example", 5), asker(7, 1 + DAY)).is_err());
+    prompts.ask(&wish("a", "z.example", 5), asker(7, 2 + DAY)).expect("a day is over");
 }
 
-/// The model: every question and denial ever, in lists.
-#[derive(Default)]
-struct Model {
-    /// Id, wish, how many wait; missed when none does.
-    questions: Vec<(PromptId, Wish, u32, Vec<RunId>)>,
-    denials: Vec<(Wish, Scope, Option<Vec<RunId>>)>,
-    nos: Vec<(Wish, u64)>,
-}
-
-impl Model {
-    fn is_denied(&self, wish: &Wish, run: RunId) -> bool {
-        let host = |wish: &Wish| wish.subject.to_string().split(':').next().unwrap_or_default().to_owned();
-        self.denials.iter().any(|(denied, scope, runs)| {
-            let reaches = match scope {
-                Scope::Target => denied == wish,
-                Scope::Host => host(denied) == host(wish),
-                Scope::Any => true,
-            };
-            denied.app == wish.app && reaches && runs.as_ref().is_none_or(|runs| runs.contains(&run))
-        })
+#[test]
+fn the_silence_ends_when_the_user_wants_to_be_asked_again() {
+    for of_the_silence in [true, false] {
+        let mut prompts = prompts();
+        let first = deny(&mut prompts, 1, 0);
+        deny(&mut prompts, 2, 0);
+        let silence = deny(&mut prompts, 3, 0).silence.unwrap();
+        prompts.ask(&wish("a", "x.example", 4), asker(1, 1)).unwrap_err();
+        prompts.rearm(if of_the_silence { silence.id } else { first.denial.id }).unwrap();
+        // One of three noes taken back is no third no; the others hold as they did.
+        assert_eq!(prompts.ask(&wish("a", "x.example", 2), asker(1, 2)), NEVER);
+        prompts.ask(&wish("a", "x.example", 4), asker(1, 2)).unwrap();
+        let again = deny(&mut prompts, 5, 3);
+        assert_eq!(again.silence.is_none(), of_the_silence, "two are left, or none");
     }
 }
 
-proptest! {
-    #[test]
-    fn no_history_tells_the_queue_from_the_model(steps in prop::collection::vec(step(), 1..120)) {
-        let bounds = Bounds { open: 4, of_one_app: 2 };
-        let mut prompts = Prompts::new(bounds);
-        let mut model = Model::default();
-        let mut hours = 0_u64;
-        for step in steps {
-            let secs = hours * 3600;
-            match step {
-                Step::Ask { app, port, run } => {
-                    let wish = wish(&format!("app{app}"), if port % 2 == 0 { "x.example" } else { "y.example" }, 1 + u16::from(port));
-                    let asked = prompts.ask(&wish, asker(run.into(), secs));
-                    let run = RunId(run.into());
-                    let open = |of: &dyn Fn(&AppId) -> bool| {
-                        model.questions.iter().filter(|(_, w, held, _)| *held > 0 && of(&w.app)).count()
-                    };
-                    let (all, own) = (open(&|_| true), open(&|app| *app == wish.app));
-                    let known = model.questions.iter().position(|(_, w, ..)| *w == wish);
-                    if model.is_denied(&wish, run) {
-                        prop_assert_eq!(asked, Err(Reason::PromptDenied));
-                    } else if let Some(at) = known.filter(|at| model.questions[*at].2 > 0) {
-                        prop_assert_eq!(asked, Ok(Asked::Joined(model.questions[at].0)));
-                        model.questions[at].2 += 1;
-                        model.questions[at].3.push(run);
-                    } else if all >= bounds.open || own >= bounds.of_one_app {
-                        prop_assert_eq!(asked, Err(Reason::PromptQueueFull));
-                    } else if let Some(at) = known {
-                        prop_assert_eq!(asked, Ok(Asked::Anew(model.questions[at].0)));
-                        model.questions[at].2 = 1;
-                        model.questions[at].3.push(run);
-                    } else {
-                        let id = asked.unwrap().id();
-                        model.questions.push((id, wish, 1, vec![run]));
-                    }
-                }
-                Step::Leave { nth, settled } => {
-                    let waiting: Vec<usize> =
-                        (0..model.questions.len()).filter(|at| model.questions[*at].2 > 0).collect();
-                    let Some(at) = waiting.get(usize::from(nth) % waiting.len().max(1)).copied() else { continue };
-                    let how = if settled { Left::Settled } else { Left::Unanswered };
-                    let fate = prompts.leave(model.questions[at].0, how);
-                    model.questions[at].2 -= 1;
-                    if model.questions[at].2 > 0 {
-                        prop_assert_eq!(fate, Fate::StaysOpen);
-                    } else if settled {
-                        prop_assert_eq!(fate, Fate::Closed);
-                        model.questions.remove(at);
-                    } else {
-                        prop_assert_eq!(fate, Fate::Missed);
-                        let app = model.questions[at].1.app.clone();
-                        let missed: Vec<usize> = (0..model.questions.len())
-                            .filter(|at| model.questions[*at].2 == 0 && model.questions[*at].1.app == app)
-                            .collect();
-                        if missed.len() > bounds.of_one_app {
-                            let oldest = missed.into_iter().min_by_key(|at| model.questions[*at].0).unwrap();
-                            model.questions.remove(oldest);
-                        }
-                    }
-                }
-                Step::Allow { nth } => {
-                    if model.questions.is_empty() { continue }
-                    let (id, ..) = model.questions.remove(usize::from(nth) % model.questions.len());
-                    prompts.answering(id).unwrap();
-                    prompts.answered(id);
-                }
-                Step::Deny { nth, permission, scope } => {
-                    if model.questions.is_empty() { continue }
-                    let (id, wish, ..) = model.questions.remove(usize::from(nth) % model.questions.len());
-                    prompts.answering(id).unwrap();
-                    let refusal = Refusal { permission, until: None, scope };
-                    let noted = prompts.denied(id, refusal, &[RunId(3)], WallTime::from_secs(secs)).unwrap();
-                    let runs = vec![RunId(3)];
-                    model.nos.retain(|(_, at)| secs - at < DAY);
-                    model.nos.push((wish.clone(), secs));
-                    let third = model.nos.iter().filter(|(no, _)| *no == wish).count() >= 3;
-                    let for_ever = permission == Permission::Blanket || third;
-                    prop_assert_eq!(noted.denial.holds == Holds::Always, for_ever);
-                    model.denials.push((wish, scope, (!for_ever).then_some(runs)));
-                }
-                Step::RunEnded { run } => {
-                    prompts.run_ended(RunId(run.into()));
-                    for (.., runs) in &mut model.denials {
-                        if let Some(runs) = runs {
-                            runs.retain(|one| *one != RunId(run.into()));
-                        }
-                    }
-                    model.denials.retain(|(.., runs)| runs.as_ref().is_none_or(|runs| !runs.is_empty()));
-                }
-                Step::Pass { hours: passed } => hours += u64::from(passed),
-                Step::Rearm { nth } => {
-                    let listed = prompts.denials(asker(0, secs).now);
-                    if listed.is_empty() { continue }
-                    let one = &listed[usize::from(nth) % listed.len()];
-                    prompts.rearm(one.id).unwrap();
-                    model.nos.retain(|(no, _)| *no != one.wish);
-                    // The model keeps what a later denial made redundant: of the same wish and reach, what it covers goes.
-                    let within = |runs: &Option<Vec<RunId>>| match (&one.holds, runs) {
-                        (Holds::Always, _) => true,
-                        (Holds::Runs(outer), Some(inner)) => inner.iter().all(|run| outer.contains(run)),
-                        _ => false,
-                    };
-                    model.denials.retain(|(wish, scope, runs)| !(*wish == one.wish && *scope == one.scope && within(runs)));
-                }
-            }
-            let mut listed: Vec<_> = prompts.list().into_iter().map(|p| (p.id, p.wish, p.held)).collect();
-            listed.sort_by_key(|(id, ..)| *id);
-            let mut expected: Vec<_> =
-                model.questions.iter().map(|(id, wish, held, _)| (*id, wish.clone(), *held)).collect();
-            expected.sort_by_key(|(id, ..)| *id);
-            prop_assert_eq!(listed, expected);
-            prop_assert!(prompts.open() <= bounds.open);
+#[test]
+fn an_app_brings_so_many_questions_at_once_and_the_rest_is_a_number() {
+    let bounds = Bounds { open: 64, of_one_app: 16, at_once: 3, one_more_each: Duration::from_secs(10) };
+    let mut prompts = Prompts::new(bounds);
+    let ask = |prompts: &mut Prompts, app: &str, port: u16, secs: u64| {
+        prompts.ask(&wish(app, "x.example", port), asker(1, secs))
+    };
+    let drop_all = |prompts: &mut Prompts| {
+        for prompt in prompts.list() {
+            prompts.leave(prompt.id, Left::Unanswered);
         }
+    };
+    for port in 1..=3 {
+        let id = ask(&mut prompts, "a", port, 0).unwrap().id();
+        prompts.leave(id, Left::Unanswered);
     }
+    let first = ask(&mut prompts, "a", 4, 0).unwrap_err();
+    let kept = first.missed.expect("the first that is too many is kept");
+    assert_eq!(first.reason, Reason::PromptQueueFull);
+    for port in 5..1000 {
+        let refused = ask(&mut prompts, "a", port, 9).unwrap_err();
+        assert_eq!(refused, NotAsked { reason: Reason::PromptQueueFull, missed: None });
+    }
+    // Also one that was missed before counts when it is opened again.
+    assert!(ask(&mut prompts, "a", 1, 9).is_err());
+    let listed = prompts.list();
+    assert_eq!(listed.len(), 4);
+    let kept = listed.iter().find(|prompt| prompt.id == kept).unwrap();
+    assert_eq!((kept.state, kept.unasked, kept.held), (State::Missed, 995, 0));
+    ask(&mut prompts, "b", 1, 9).expect("another app is asked");
+    // Ten seconds, one question; an hour, three.
+    ask(&mut prompts, "a", 1, 10).unwrap();
+    assert!(ask(&mut prompts, "a", 2, 19).is_err());
+    drop_all(&mut prompts);
+    for port in 1..=3 {
+        ask(&mut prompts, "a", port, 3600).unwrap();
+    }
+    assert!(ask(&mut prompts, "a", 4, 3600).is_err());
+    // One that the user said yes to was none too many.
+    let id = prompts.list()[0].id;
+    prompts.answering(id).unwrap();
+    prompts.answered(id);
+    ask(&mut prompts, "a", 5000, 3600).unwrap();
+    assert!(ask(&mut prompts, "a", 5001, 3600).is_err());
+}
+
+#[test]
+fn what_a_full_queue_turns_away_is_kept_once_and_tones_never() {
+    let mut prompts = prompts();
+    for port in 1..=2 {
+        prompts.ask(&wish("a", "x.example", port), asker(1, 0)).unwrap();
+    }
+    let tones = Wish { subject: Subject::Tones("4711#".into()), ..wish("a", "x.example", 1) };
+    assert_eq!(prompts.ask(&tones, asker(1, 0)).unwrap_err().missed, None);
+    assert!(prompts.ask(&wish("a", "x.example", 3), asker(1, 0)).unwrap_err().missed.is_some());
+    assert_eq!(prompts.ask(&wish("a", "x.example", 4), asker(1, 0)).unwrap_err().missed, None);
+    assert_eq!(prompts.list().len(), 3);
 }

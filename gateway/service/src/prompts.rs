@@ -158,10 +158,14 @@ impl Waiting {
         drop(prompts);
         // Only now: giving the old place up takes the lock as well.
         self.settled();
-        let asked = asked.inspect_err(|reason| {
-            if *reason == Reason::PromptQueueFull {
+        let asked = asked.map_err(|no| {
+            if no.reason == Reason::PromptQueueFull {
                 gate.metrics.prompt_ended(PromptResult::QueueFull, None);
             }
+            if let Some(id) = no.missed {
+                gate.events.tell(Event::Prompt(id, Turn::Missed));
+            }
+            no.reason
         })?;
         self.place = Some(Place { gate: Arc::clone(&gate), id: asked.id(), how: Left::Unanswered });
         if let Asked::Anew(id) = asked {

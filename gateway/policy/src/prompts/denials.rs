@@ -1,16 +1,18 @@
 //! What the user does not want to be asked again. A question that was denied is not asked again in the runs that asked;
-//! the third denial of the same wish within a day holds for every run, until the user wants to be asked again.
+//! the third denial of the same wish within a day holds for every run, until the user wants to be asked again. The third of
+//! an app and action, whatever the targets, silences both for a day: nothing new is asked, and nothing is taken away.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use mexe_model::{AppId, DenialId, Instant, RunId, WallTime};
 
 use super::{Scope, Wish};
 
-/// Denials of the same wish within [`A_DAY`] after which it is denied for every run.
+/// Denials of the same wish within [`A_DAY`] after which it is denied for every run, and of the same app and action after
+/// which nothing new is asked.
 const PATIENCE: usize = 3;
-/// Milliseconds.
-const A_DAY: u64 = 24 * 60 * 60 * 1000;
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +25,21 @@ pub struct Denial {
     pub scope: Scope,
     /// How long it holds.
     pub holds: Holds,
+    /// What it does.
+    pub effect: Effect,
     /// When it was given.
     pub denied_at: WallTime,
+}
+
+/// What a denial does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// What it covers is refused.
+    #[default]
+    Refused,
+    /// The app asks nothing new for this action: what would be asked is refused, and kept as missed.
+    NotAsked,
 }
 
 /// How long a denial holds.
@@ -45,6 +60,8 @@ pub struct Noted {
     pub denial: Denial,
     /// Whether it holds for every run only because it was the third in a day.
     pub by_patience: bool,
+    /// That nothing new of this app and action is asked, if that is new.
+    pub silence: Option<Denial>,
 }
 
 impl Denial {
@@ -59,7 +76,7 @@ impl Denial {
             Scope::Host => self.wish.subject.host().is_some_and(|host| wish.subject.host() == Some(host)),
             Scope::Target => self.wish.subject == wish.subject,
         };
-        holds && self.wish.action == wish.action && reaches()
+        self.effect == Effect::Refused && holds && self.wish.action == wish.action && reaches()
     }
 }
 
@@ -76,8 +93,26 @@ impl Denials {
         self.by_app.get(&wish.app).is_some_and(|of_app| of_app.iter().any(|one| one.covers(wish, run, now)))
     }
 
-    pub(super) fn note(&mut self, wish: Wish, scope: Scope, holds: Holds, at: WallTime) -> Noted {
-        let is_fresh = |denied: &WallTime| at.as_millis().abs_diff(denied.as_millis()) < A_DAY;
+    /// Whether the user is asked nothing new for such a wish.
+    pub(super) fn silences(&self, wish: &Wish, now: Instant) -> bool {
+        let silences = |one: &Denial| {
+            one.effect == Effect::NotAsked
+                && one.wish.action == wish.action
+                && !matches!(one.holds, Holds::Until(end) if end <= now)
+        };
+        self.by_app.get(&wish.app).is_some_and(|of_app| of_app.iter().any(silences))
+    }
+
+    pub(super) fn note(
+        &mut self,
+        wish: Wish,
+        scope: Scope,
+        holds: Holds,
+        now: Instant,
+        at: WallTime,
+    ) -> Noted {
+        let is_fresh =
+            |denied: &WallTime| u128::from(at.as_millis().abs_diff(denied.as_millis())) < A_DAY.as_millis();
         self.recent.retain(|_, times| {
             times.retain(is_fresh);
             !times.is_empty()
@@ -86,19 +121,36 @@ impl Denials {
         times.push(at);
         let by_patience = times.len() >= PATIENCE && holds != Holds::Always;
         let holds = if by_patience { Holds::Always } else { holds };
+        let is_too_much = self.nos_like(&wish) >= PATIENCE && !self.silences(&wish, now);
+        let silence = is_too_much.then(|| {
+            let holds = Holds::Until(now.after(A_DAY));
+            self.add(wish.clone(), Scope::Any, holds, Effect::NotAsked, at)
+        });
+        let denial = self.add(wish, scope, holds, Effect::Refused, at);
+        Noted { denial, by_patience, silence }
+    }
+
+    fn add(&mut self, wish: Wish, scope: Scope, holds: Holds, effect: Effect, at: WallTime) -> Denial {
         let id = DenialId(self.next.saturating_add(1));
         self.next = id.0;
-        let denial = Denial { id, wish, scope, holds, denied_at: at };
+        let denial = Denial { id, wish, scope, holds, effect, denied_at: at };
         let of_app = self.by_app.entry(denial.wish.app.clone()).or_default();
         // What the new one says as well need not stand twice.
         of_app.retain(|old| {
-            old.wish != denial.wish || old.scope != denial.scope || !is_within(&old.holds, &denial.holds)
+            (&old.wish, old.scope, old.effect) != (&denial.wish, scope, effect)
+                || !is_within(&old.holds, &denial.holds)
         });
         // One for runs that are over holds for nobody; it counted all the same.
         if !matches!(&denial.holds, Holds::Runs(runs) if runs.is_empty()) {
             of_app.push(denial.clone());
         }
-        Noted { denial, by_patience }
+        denial
+    }
+
+    /// How often the user said no lately, to whatever target.
+    fn nos_like(&self, wish: &Wish) -> usize {
+        let alike = self.recent.iter().filter(|(other, _)| is_alike(other, wish));
+        alike.map(|(_, times)| times.len()).sum()
     }
 
     pub(super) fn list(&self, now: Instant) -> Vec<Denial> {
@@ -118,8 +170,16 @@ impl Denials {
     pub(super) fn remove(&mut self, id: DenialId) -> Option<Denial> {
         let found = self.by_app.values().flatten().find(|one| one.id == id)?.clone();
         // He wants to be asked again, and not to have the next no count as the fourth.
-        self.recent.remove(&found.wish);
-        self.retain(|one| one.id != id);
+        match found.effect {
+            Effect::Refused => drop(self.recent.remove(&found.wish)),
+            Effect::NotAsked => self.recent.retain(|wish, _| !is_alike(wish, &found.wish)),
+        }
+        let nos = self.nos_like(&found.wish);
+        // Nor to be left without questions for the sake of a no that he has taken back.
+        let is_moot = |one: &Denial| {
+            nos < PATIENCE && one.effect == Effect::NotAsked && is_alike(&one.wish, &found.wish)
+        };
+        self.retain(|one| one.id != id && !is_moot(one));
         Some(found)
     }
 
@@ -146,6 +206,11 @@ impl Denials {
             !of_app.is_empty()
         });
     }
+}
+
+/// Whether two wishes differ in their target at most.
+fn is_alike(one: &Wish, other: &Wish) -> bool {
+    one.app == other.app && one.action == other.action
 }
 
 /// Whether whoever `inner` holds for, `outer` holds for as well, and as long.

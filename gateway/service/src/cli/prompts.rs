@@ -49,6 +49,7 @@ fn list(global: &Global) -> Result<Exit, Stop> {
         ("action", "ACTION"),
         ("target", "TARGET"),
         ("held", "WAITING"),
+        ("unasked", "NOT ASKED"),
         ("expires_in_seconds", "SECONDS LEFT"),
         ("asked_at", "ASKED"),
     ];
@@ -64,6 +65,7 @@ fn denied(global: &Global) -> Result<Exit, Stop> {
         ("action", "ACTION"),
         ("target", "TARGET"),
         ("scope", "SCOPE"),
+        ("effect", "EFFECT"),
         ("holds", "HOLDS"),
         ("runs", "RUNS"),
         ("expires_in_seconds", "SECONDS LEFT"),

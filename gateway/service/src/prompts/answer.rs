@@ -8,7 +8,7 @@ use mexe_journal::Record;
 use mexe_model::{DenialId, Permission, PromptId, Reason};
 use mexe_policy::RunBinding;
 use mexe_policy::policy::TokenRuns;
-use mexe_policy::prompts::{Denial, Holds, Prompt, Refusal, Scope, Subject};
+use mexe_policy::prompts::{Holds, Noted, Prompt, Refusal, Scope, Subject};
 use serde_json::{Value, json};
 
 use super::kept;
@@ -126,10 +126,10 @@ async fn deny(gate: &Arc<Gate>, prompt: &Prompt, answer: &Answer) -> Result<Valu
     // Checked like a yes: what cannot be meant is not noted down.
     target(&prompt.wish.subject, answer.scope)?;
     let live: Vec<_> = gate.runs.of(&prompt.wish.app).iter().map(|run| run.id).collect();
-    let noted = gate.prompts.lock().denied(prompt.id, refusal, &live, at)?;
+    let noted = gate.prompts.lock().denied(prompt.id, refusal, &live, now, at)?;
     // It counts from here on, whatever the disk says.
     gate.prompts.changed.notify_waiters();
-    let record = record_of(gate, &noted.denial, prompt.id, noted.by_patience);
+    let record = record_of(gate, &noted, prompt.id);
     if let Err(error) = kept::write(gate, record).await {
         tracing::warn!(%error, denial = %noted.denial.id, "a denial could not be written down; it holds until the gate ends");
     }
@@ -137,10 +137,12 @@ async fn deny(gate: &Arc<Gate>, prompt: &Prompt, answer: &Answer) -> Result<Valu
         "answer": "deny",
         "denial": super::shown::denial(gate, &noted.denial),
         "for_every_run": noted.denial.holds == Holds::Always,
+        "silence": noted.silence.as_ref().map(|silence| super::shown::denial(gate, silence)),
     }))
 }
 
-fn record_of(gate: &Gate, denial: &Denial, id: PromptId, by_patience: bool) -> Record {
+fn record_of(gate: &Gate, noted: &Noted, id: PromptId) -> Record {
+    let denial = &noted.denial;
     let mut shown = super::shown::denial(gate, denial);
     let target = gate.prompts.written(&denial.wish.subject);
     if let (Some(Value::String(text)), Some(target)) = (shown.get_mut("target"), &target) {
@@ -154,7 +156,8 @@ fn record_of(gate: &Gate, denial: &Denial, id: PromptId, by_patience: bool) -> R
         detail: Some(json!({
             "prompt": id,
             "denial": shown,
-            "third_in_a_day": by_patience,
+            "third_in_a_day": noted.by_patience,
+            "silence": noted.silence.as_ref().map(|silence| silence.id),
         })),
         ..Record::change(clock::wall(), "prompt.deny")
     }

@@ -3,7 +3,7 @@
 use mexe_journal::{Change, Record, Unavailable};
 use mexe_model::{DenialId, Endpoint, Instant, WallTime};
 use mexe_policy::SecurityTable;
-use mexe_policy::prompts::{Denial, Holds, Scope, Subject, Wish};
+use mexe_policy::prompts::{Denial, Effect, Holds, Scope, Subject, Wish};
 use serde_json::{Value, json};
 
 use crate::clock;
@@ -40,7 +40,8 @@ fn stored(denial: &Denial, table: &SecurityTable, now: Instant) -> Option<Value>
         Subject::Nothing => ("nothing", String::new()),
         Subject::Endpoint(endpoint) => ("endpoint", endpoint.to_string()),
         Subject::Number(number) => ("number", number.to_string()),
-        // A PIN may be among them.
+        // A PIN may be among them. That nothing is asked is about any tones.
+        Subject::Tones(_) if denial.effect == Effect::NotAsked => ("nothing", String::new()),
         Subject::Tones(_) => return None,
     };
     Some(json!({
@@ -50,6 +51,7 @@ fn stored(denial: &Denial, table: &SecurityTable, now: Instant) -> Option<Value>
         "kind": kind,
         "subject": subject,
         "scope": denial.scope,
+        "effect": denial.effect,
         "denied_at_ms": denial.denied_at.as_millis(),
         "ends_at_ms": ends_at,
     }))
@@ -77,12 +79,14 @@ fn read(one: &Value, table: &SecurityTable, now: Instant, at: WallTime) -> Optio
     };
     let id: DenialId = text("id")?.parse().ok()?;
     let scope: Scope = serde_json::from_value(one.get("scope")?.clone()).ok()?;
+    let effect = one.get("effect").cloned().map(serde_json::from_value).transpose().ok()?.unwrap_or_default();
     let wish = Wish { app: text("app")?.parse().ok()?, action: table.action(text("action")?)?, subject };
     Some(Denial {
         id,
         wish,
         scope,
         holds,
+        effect,
         denied_at: WallTime::from_millis(one.get("denied_at_ms")?.as_u64()?),
     })
 }

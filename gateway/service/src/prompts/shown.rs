@@ -37,6 +37,7 @@ pub fn prompt(gate: &Gate, prompt: &Prompt) -> Value {
         "stated_reason": app.as_ref().and_then(|app| app.stated_reason.clone()),
         "resembles": resembles(gate, app.as_deref()),
         "held": prompt.held,
+        "unasked": prompt.unasked,
         "asked_at": prompt.asked_at.to_string(),
         "expires_in_seconds": (prompt.state == State::Open).then(|| prompt.until.since(now).as_secs()),
         "permissions": mexe_model::Permission::ALL
@@ -88,6 +89,7 @@ pub fn denial(gate: &Gate, denial: &Denial) -> Value {
         "action": policy.table().row(denial.wish.action).map(|row| &row.action),
         "target": (denial.scope != Scope::Any && !target.is_empty()).then_some(target),
         "scope": denial.scope,
+        "effect": denial.effect,
         "holds": holds,
         "expires_in_seconds": seconds,
         "runs": runs,
