@@ -1,4 +1,4 @@
-//! The voice side of the fake modem: ATD, ATH, AT+CHUP, AT+CLCC and AT+VTS, with the habits in which modems differ. What
+//! The voice side of the fake modem: ATD, ATH, AT+CHUP, AT+CLCC, AT+VTS and AT+CUSD, with the habits in which modems differ. What
 //! becomes of a call is a course of steps in time, and a test may push it on by hand.
 
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ pub struct VoiceHabits {
     pub chup: Obedience,
     /// How it wants a tone: `"_"` stands for `AT+VTS="5"`, `_` for `AT+VTS=5`.
     pub tones: &'static str,
+    /// How long one tone takes.
+    pub tone: Duration,
     /// So many tones are taken, and then none.
     pub tones_max: usize,
     /// What becomes of a call: how long after the step before, and what.
@@ -37,6 +39,7 @@ impl Default for VoiceHabits {
             ath: Obedience::Obeys,
             chup: Obedience::Obeys,
             tones: "_",
+            tone: Duration::ZERO,
             tones_max: usize::MAX,
             course: Vec::new(),
             session: false,
@@ -78,6 +81,8 @@ pub(crate) struct Line {
     course: Vec<(Duration, Progress)>,
     since: Option<Instant>,
     pub(crate) tones: String,
+    /// The service codes that it was asked for.
+    pub(crate) codes: Vec<String>,
 }
 
 struct Talk {
@@ -160,6 +165,7 @@ impl Line {
             "AT+CHUP" => Some(self.end(habits.chup)),
             "AT+CLCC" => Some(Ok(self.list(habits))),
             "AT+VTS" => Some(self.tone(argument, habits)),
+            "AT+CUSD" => Some(self.code(argument)),
             _ => None,
         }
     }
@@ -192,6 +198,13 @@ impl Line {
         let session = habits.session.then(|| "+CLCC: 9,0,0,1,0".to_owned());
         let lines: Vec<String> = session.into_iter().chain(calls).collect();
         (!lines.is_empty()).then(|| lines.join("\r\n"))
+    }
+
+    fn code(&mut self, argument: &str) -> Result<Option<String>, Option<u16>> {
+        let code =
+            argument.strip_prefix("1,\"").and_then(|rest| rest.strip_suffix("\",15")).ok_or(Some(50))?;
+        self.codes.push(code.to_owned());
+        Ok(None)
     }
 
     fn tone(&mut self, argument: &str, habits: &VoiceHabits) -> Result<Option<String>, Option<u16>> {

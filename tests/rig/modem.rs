@@ -176,6 +176,11 @@ impl FakeModem {
         self.state.lock().unwrap().line.tones.clone()
     }
 
+    /// The service codes that it sent to the network.
+    pub fn codes(&self) -> Vec<String> {
+        self.state.lock().unwrap().line.codes.clone()
+    }
+
     /// Every command that its cards were ever sent.
     pub fn sent_to_cards(&self) -> Vec<Vec<u8>> {
         let state = self.state.lock().unwrap();
@@ -224,6 +229,10 @@ fn serve(master: &File, state: &Mutex<State>, over: &AtomicBool) {
         while let Some(end) = buffer.iter().position(|byte| *byte == b'\r') {
             let line: Vec<u8> = buffer.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line).trim().to_owned();
+            let tone = state.lock().unwrap().habits.calls.tone;
+            if line.starts_with("AT+VTS") {
+                std::thread::sleep(tone);
+            }
             let (answer, piece) = state.lock().unwrap().answer(&line);
             write(master, &answer, piece);
         }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use mexe_forge::usim::{Card, CardKind};
 use rig::line::Progress;
@@ -131,7 +132,11 @@ fn an_untrusted_app_calls_the_number_that_the_user_sees_once() {
 fn a_number_that_is_none_reaches_neither_the_user_nor_the_modem() {
     let mut scene = Scene::start("third-party");
     for (number, reason) in [
-        ("*100#", "request-malformed"),
+        // Whole codes are another action; this one would begin a call on its way.
+        ("*31#03012345", "request-malformed"),
+        ("*100", "request-malformed"),
+        ("*100#;", "request-malformed"),
+        ("22", "request-malformed"),
         ("0170;ATD112", "request-malformed"),
         ("0170\r\nATH", "request-malformed"),
         ("", "request-malformed"),
@@ -146,6 +151,84 @@ fn a_number_that_is_none_reaches_neither_the_user_nor_the_modem() {
         assert_eq!(answer["reason"], reason, "{number:?}: {answer}");
     }
     assert!(scene.control.list("/v1/prompts").is_empty() && scene.dialled().is_empty());
+}
+
+#[test]
+fn a_service_code_is_an_action_of_its_own_and_never_an_untrusted_apps() {
+    let mut scene = Scene::start("unsigned");
+    let (status, refused) =
+        scene.app_asks("POST", "/v1/calls", &json!({ "number": "*100#" })).join().unwrap();
+    assert_eq!((status, &refused["reason"]), (403, &json!("untrusted-app")), "{refused}");
+    let record = scene.rig.journal(["--action", "network.supplementary-service"]).pop().unwrap();
+    assert_eq!((&record["decision"], &record["target"]), (&json!("deny"), &json!("*100#")));
+    assert!(scene.control.list("/v1/prompts").is_empty() && scene.modem.codes().is_empty());
+
+    let mut scene = Scene::start("third-party");
+    let app = scene.control.list("/v1/apps")[0]["id"].as_str().unwrap().to_owned();
+    // Whoever may call any number may not do this.
+    let wide = json!({ "app": app, "action": "network.call", "permission": "session" });
+    scene.control.done("POST", "/v1/grants", Some(&wide));
+    for (answer, sent) in [("deny", 0), ("allow", 1)] {
+        let code = format!("*10{sent}#");
+        let asked = scene.app_asks("POST", "/v1/calls", &json!({ "number": code }));
+        let question = scene.question();
+        let action = json!("network.supplementary-service");
+        assert_eq!((&question["action"], &question["target"]), (&action, &json!(code)));
+        assert_eq!((&question["default"], &question["chargeable"]), (&json!("single"), &json!(true)));
+        assert_eq!(scene.answer(&question, json!({ "answer": answer })), 200);
+        let (status, said) = asked.join().unwrap();
+        assert_eq!(status, if sent == 1 { 201 } else { 403 }, "{said}");
+        assert_eq!(scene.modem.codes().len(), sent);
+    }
+    // Once was once; and a permission for a code is for that code.
+    let given = json!({ "app": app, "action": "network.supplementary-service", "target": "**21*+493012#",
+        "permission": "session" });
+    scene.control.done("POST", "/v1/grants", Some(&given));
+    let told = scene.app_asks("POST", "/v1/calls", &json!({ "number": "**21*+49 30-12#" })).join().unwrap();
+    assert_eq!((told.0, &told.1["state"]), (201, &json!("sent")), "{}", told.1);
+    let asked = scene.app_asks("POST", "/v1/calls", &json!({ "number": "*101#" }));
+    let question = scene.question();
+    assert_eq!(scene.answer(&question, json!({ "answer": "deny" })), 200);
+    assert_eq!(asked.join().unwrap().1["reason"], "prompt-denied");
+    assert_eq!(scene.modem.codes(), ["*101#", "**21*+493012#"]);
+    assert!(scene.dialled().is_empty(), "a code is never dialled");
+}
+
+#[test]
+fn a_burst_of_tones_ends_with_the_permission_for_tones_and_the_call_goes_on() {
+    const BURST: &str = "1234567890*#ABCD1234567890*#ABCD";
+    let mut scene = Scene::start("third-party");
+    scene.modem.change(|habits| habits.calls.tone = Duration::from_millis(180));
+    let app = scene.control.list("/v1/apps")[0]["id"].as_str().unwrap().to_owned();
+    let grant = |scene: &mut Scene, action: &str| {
+        let wish = json!({ "app": app, "action": action, "permission": "session" });
+        scene.control.done("POST", "/v1/grants", Some(&wish)).json["id"].as_str().unwrap().to_owned()
+    };
+    grant(&mut scene, "network.call");
+    let tones = grant(&mut scene, "network.dtmf");
+    let begin = json!({ "run": scene.run, "number": "+49301" });
+    let call = scene.control.done("POST", "/v1/calls", Some(&begin)).json;
+    scene.modem.progress(Progress::Answered);
+    scene.until_state("active");
+    let path = format!("/v1/calls/{}/dtmf", call["id"].as_str().unwrap());
+    let asked = scene.app_asks("POST", &path, &json!({ "tones": BURST }));
+    wait::until("some tones", || (scene.modem.tones().len() >= 3).then_some(()));
+    scene.control.done("DELETE", &format!("/v1/grants/{tones}"), None);
+    let (status, refused) = asked.join().unwrap();
+    assert_eq!((status, &refused["reason"]), (403, &json!("permission-revoked")), "{refused}");
+    let sent = scene.modem.tones().len();
+    thread::sleep(Duration::from_millis(600));
+    assert!(scene.modem.tones().len() <= sent + 1, "the one on its way and no other");
+    assert!(sent < BURST.len());
+    assert_eq!(scene.control.list("/v1/calls")[0]["state"], "active");
+
+    // A yes for these tones is used when they begin: that they last longer than it takes nothing from it.
+    let before = scene.modem.tones().len();
+    let asked = scene.app_asks("POST", &path, &json!({ "tones": BURST }));
+    let question = scene.question();
+    assert_eq!(scene.answer(&question, json!({ "answer": "allow", "permission": "single" })), 200);
+    assert_eq!(asked.join().unwrap().0, 204);
+    assert_eq!(scene.modem.tones().get(before..), Some(BURST));
 }
 
 #[test]

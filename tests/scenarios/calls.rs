@@ -11,7 +11,7 @@ use mexe_card::watch::Options;
 use mexe_card::{Call, CallFault, End, Event, Modem, State, Voice, Watch};
 use mexe_forge::usim::{Card, CardKind};
 use mexe_model::CallId;
-use mexe_wire::telephone::{EmergencyNumbers, Number, NumberError, Tones};
+use mexe_wire::telephone::{EmergencyNumbers, Number, NumberError, ServiceCode, Tones};
 use rig::{FakeModem, Habits, Obedience, Progress, VoiceHabits};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -380,6 +380,37 @@ async fn tones_that_a_modem_does_not_take_are_said_and_never_shown() {
     assert!(!format!("{fault} {fault:?}").contains(['9', '8', '7', '6']));
     assert_eq!(world.modem.tones(), "98");
     assert_eq!(call.state(), State::Active);
+}
+
+#[tokio::test]
+async fn a_burst_that_nobody_waits_for_stops_before_its_next_tone() {
+    let calls = VoiceHabits { tone: Duration::from_millis(50), ..VoiceHabits::default() };
+    let (world, call) = World::active(calls).await;
+    let burst = tones("1234567890123456");
+    tokio::select! {
+        sent = call.tones(&burst) => panic!("{sent:?} before anybody left"),
+        () = until(|| world.modem.tones().len() >= 2) => {}
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(world.modem.tones().len() <= 4, "{}", world.modem.tones());
+    assert_eq!(call.state(), State::Active);
+    assert_eq!(patiently(call.tones(&tones("#"))).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_service_code_is_no_call_and_waits_for_none() {
+    let (world, call) = World::active(VoiceHabits::default()).await;
+    let code = ServiceCode::parse("*100#").unwrap();
+    assert_eq!(patiently(world.voice.request(&code)).await, Err(CallFault::LineBusy));
+    patiently(call.hang_up()).await.unwrap();
+    assert_eq!(patiently(world.voice.request(&code)).await, Ok(()));
+    assert_eq!((world.modem.codes(), world.modem.calls()), (vec!["*100#".to_owned()], 0));
+    world.modem.change(|habits| habits.silent = true);
+    let fault = patiently(world.voice.request(&code)).await.unwrap_err();
+    assert!(
+        fault.reason().code() == "upstream-timeout" && !format!("{fault:?}").contains("100"),
+        "{fault:?}"
+    );
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! out of bytes. The one place that makes text for a modem. [`Command`] has no form for a PIN.
 
 use mexe_certs::usim::CardKind;
-use mexe_wire::telephone::{Number, Tone};
+use mexe_wire::telephone::{Number, ServiceCode, Tone};
 
 use crate::apdu::Apdu;
 
@@ -35,6 +35,8 @@ pub enum Command {
     },
     /// A voice call.
     Dial(Number),
+    /// A request to the network, in the form that can begin no call. Its answer is not waited for.
+    ServiceCode(ServiceCode),
     /// End the call, as modems have always been told.
     HangUp,
     /// End the voice call, where a modem says yes to [`Command::HangUp`] and does nothing (+CVHU).
@@ -120,6 +122,7 @@ impl Command {
                 format!("AT+CSIM={},\"{hex}\"", hex.len())
             }
             Self::Dial(number) => format!("ATD{number};"),
+            Self::ServiceCode(code) => format!("AT+CUSD=1,\"{code}\",15"),
             Self::HangUp => "ATH".to_owned(),
             Self::HangUpVoice => "AT+CHUP".to_owned(),
             Self::CurrentCalls => "AT+CLCC".to_owned(),
@@ -138,6 +141,7 @@ impl Command {
     pub fn name(&self) -> String {
         match self {
             Self::Dial(_) => "ATD".to_owned(),
+            Self::ServiceCode(_) => "AT+CUSD".to_owned(),
             Self::Tone { .. } => "AT+VTS".to_owned(),
             other => other.text(),
         }
@@ -162,6 +166,7 @@ impl Command {
             | Self::EchoOff
             | Self::NumericErrors
             | Self::Dial(_)
+            | Self::ServiceCode(_)
             | Self::HangUp
             | Self::HangUpVoice
             | Self::Tone { .. } => false,

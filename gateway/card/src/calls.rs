@@ -12,7 +12,7 @@ mod live;
 use std::time::Duration;
 
 use mexe_model::{CallId, Reason};
-use mexe_wire::telephone::{Number, Tones};
+use mexe_wire::telephone::{Number, ServiceCode, Tones};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::live::Calls;
@@ -162,7 +162,7 @@ impl CallFault {
 /// Makes calls over one modem. Clones are the same line.
 #[derive(Debug, Clone)]
 pub struct Voice {
-    dials: mpsc::Sender<Dial>,
+    dials: mpsc::Sender<Errand>,
 }
 
 impl Voice {
@@ -178,9 +178,21 @@ impl Voice {
         let (tells, states) = watch::channel(State::Dialling);
         let (answer, started) = oneshot::channel();
         let dial = Dial { number: number.clone(), asked, states: tells, started: answer };
-        self.dials.send(dial).await.map_err(|_| CallFault::ModemGone)?;
+        self.dials.send(Errand::Call(dial)).await.map_err(|_| CallFault::ModemGone)?;
         started.await.unwrap_or(Err(CallFault::ModemGone))?;
         Ok(Call { id, asks, states })
+    }
+
+    /// Sends a service code to the network (AT+CUSD); comes back when the modem has taken it. What the network answers is
+    /// not told. Dropping the future takes back what the modem was not told yet.
+    ///
+    /// # Errors
+    /// There is a call, the modem does not take the code, or it is gone.
+    pub async fn request(&self, code: &ServiceCode) -> Result<(), CallFault> {
+        let (done, answer) = oneshot::channel();
+        let errand = Errand::Code { code: code.clone(), done };
+        self.dials.send(errand).await.map_err(|_| CallFault::ModemGone)?;
+        answer.await.unwrap_or(Err(CallFault::ModemGone))
     }
 
     /// Whether the modem is still there.
@@ -225,7 +237,7 @@ impl Call {
     }
 
     /// Sends tones, one after the other; comes back when all are sent. Before the first, the modem's list must say that
-    /// this call, and no other, is open. Dropping the future does not take them back.
+    /// this call, and no other, is open. Dropping the future keeps back the tones that were not sent yet.
     ///
     /// # Errors
     /// The call is not open, the modem does not take a tone (those before were sent), or it is gone.
@@ -258,6 +270,31 @@ impl Call {
 }
 
 type Answer = Result<(), CallFault>;
+
+/// What is asked of a modem that has no call.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    Call(Dial),
+    Code { code: ServiceCode, done: oneshot::Sender<Answer> },
+}
+
+impl Errand {
+    /// Whether anybody still waits for it.
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Call(dial) => !dial.started.is_closed(),
+            Self::Code { done, .. } => !done.is_closed(),
+        }
+    }
+
+    fn refuse(self, fault: CallFault) {
+        let waits = match self {
+            Self::Call(dial) => dial.started,
+            Self::Code { done, .. } => done,
+        };
+        let _ = waits.send(Err(fault));
+    }
+}
 
 /// A call to begin.
 #[derive(Debug)]

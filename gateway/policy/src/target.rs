@@ -41,11 +41,17 @@ impl TargetPattern {
         matches!(self.host, HostPattern::Network(_))
     }
 
-    /// A telephone number, as the dialling action takes it: `+?[0-9]{1,20}`. `None` for anything else.
+    /// A telephone number, as the dialling action takes it: `+?[0-9]{1,20}`, or a service code: digits, `*`, `#` and `+`
+    /// that begin with `*` or `#` and end with `#`. `None` for anything else.
     pub fn number(canonical: &str) -> Option<Self> {
         let digits = canonical.strip_prefix('+').unwrap_or(canonical);
-        let fits = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-        fits.then(|| Self { host: HostPattern::Number(canonical.into()), port: None })
+        let is_number = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'*' | b'#' | b'+');
+        let is_code = canonical.starts_with(['*', '#'])
+            && canonical.ends_with('#')
+            && (3..=40).contains(&canonical.len())
+            && canonical.bytes().all(plain);
+        (is_number || is_code).then(|| Self { host: HostPattern::Number(canonical.into()), port: None })
     }
 
     /// Whether it is a telephone number.

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mexe_card::calls::{Call, CallFault, End, State};
+use mexe_card::calls::{Call, CallFault, End, State, Voice};
 use mexe_journal::Record;
-use mexe_model::{AppId, CallId, Reason, RunId, WallTime};
+use mexe_model::{AppId, CallId, Permission, Reason, RunId, WallTime};
 use mexe_policy::prompts::Subject;
 use mexe_policy::{ActionId, Target, Ticket};
 use mexe_relay::{Lease, LeaseKeys};
-use mexe_wire::telephone::{EmergencyNumbers, Number, Tones};
+use mexe_wire::telephone::{EmergencyNumbers, Number, ServiceCode, Tones};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -46,8 +46,34 @@ struct Live {
 
 #[derive(Debug)]
 enum Want {
-    HangUp(oneshot::Sender<Result<(), CallFault>>),
-    Tones(Tones, oneshot::Sender<Result<(), CallFault>>),
+    HangUp(oneshot::Sender<Result<(), Refused>>),
+    Tones(Tones, Box<Right>, oneshot::Sender<Result<(), Refused>>),
+}
+
+/// The right to send a burst.
+#[derive(Debug)]
+struct Right {
+    lease: Lease,
+    /// It is for this burst alone. Then its time is the time until it is used, and used it is.
+    single: bool,
+}
+
+/// What the gate carries out itself, and nobody else.
+pub const ACTIONS: [&str; 3] = [CALL, TONES, SERVICE];
+const CALL: &str = "network.call";
+const TONES: &str = "network.dtmf";
+const SERVICE: &str = "network.supplementary-service";
+
+/// The canonical number or code that an action with such a target is asked about.
+///
+/// # Errors
+/// [`Reason::RequestMalformed`] or [`Reason::EmergencyNumber`].
+pub fn number(action: &str, text: &str) -> Result<String, Refused> {
+    let canonical = match action {
+        SERVICE => ServiceCode::parse(text).map(|code| code.to_string()),
+        _ => Number::parse(text, &EmergencyNumbers::default()).map(|number| number.to_string()),
+    };
+    canonical.map_err(|error| Refused::about(error.reason(), error.to_string()))
 }
 
 impl Live {
@@ -99,20 +125,12 @@ pub async fn begin(
     text: &str,
     gone: &CancellationToken,
 ) -> Result<Value, Refused> {
+    if ServiceCode::is_meant(text) {
+        return request(gate, run, text, gone).await;
+    }
     let number = Number::parse(text, &EmergencyNumbers::default())
         .map_err(|error| Refused::about(error.reason(), error.to_string()))?;
-    // Nobody is asked about what cannot be done.
-    let voice = gate.voice().ok_or(Reason::NoVoiceBearer)?;
-    let action = action(gate, "network.call")?;
-    let wished = Wished {
-        run,
-        action,
-        target: Target::Number(number.as_str()),
-        subject: Subject::Number(number.as_str().into()),
-        final_word: true,
-        gone,
-    };
-    let ticket = actions::decide(gate, &wished).await?;
+    let (voice, ticket) = permitted(gate, run, CALL, number.as_str(), gone).await?;
     let id = CallId(gate.calls.last.fetch_add(1, Ordering::Relaxed).saturating_add(1));
     let mut lease = lease(gate, run, &ticket)?;
     let dialled = tokio::select! {
@@ -143,6 +161,46 @@ pub async fn begin(
     let shown = live.shown();
     gate.spawn(follow(Arc::clone(gate), Arc::clone(run), live, call, lease, wanted));
     Ok(shown)
+}
+
+/// Sends a service code to the network: an action of its own, which an untrusted app never has (S24).
+async fn request(
+    gate: &Arc<Gate>,
+    run: &Arc<Run>,
+    text: &str,
+    gone: &CancellationToken,
+) -> Result<Value, Refused> {
+    let code = ServiceCode::parse(text).map_err(|error| Refused::about(error.reason(), error.to_string()))?;
+    let (voice, ticket) = permitted(gate, run, SERVICE, code.as_str(), gone).await?;
+    let mut lease = lease(gate, run, &ticket)?;
+    tokio::select! {
+        biased;
+        reason = lease.cancelled() => return Err(reason.into()),
+        sent = voice.request(&code) => sent.map_err(|fault| said_by_the_modem(&fault))?,
+    }
+    Ok(json!({ "app": run.app, "run": run.id, "number": code.as_str(), "state": "sent" }))
+}
+
+/// The voice bearer and the right to use it for that.
+async fn permitted(
+    gate: &Arc<Gate>,
+    run: &Arc<Run>,
+    name: &'static str,
+    number: &str,
+    gone: &CancellationToken,
+) -> Result<(Arc<Voice>, Ticket), Refused> {
+    // Nobody is asked about what cannot be done.
+    let voice = gate.voice().ok_or(Reason::NoVoiceBearer)?;
+    let wished = Wished {
+        run,
+        action: action(gate, name)?,
+        target: Target::Number(number),
+        subject: Subject::Number(number.into()),
+        final_word: true,
+        gone,
+    };
+    let ticket = actions::decide(gate, &wished).await?;
+    Ok((voice, ticket))
 }
 
 fn action(gate: &Gate, name: &'static str) -> Result<ActionId, Refused> {
@@ -200,21 +258,9 @@ async fn follow(
             state = call.next_state() => state,
             Some(want) = wanted.recv() => {
                 match want {
-                    Want::HangUp(done) => drop(done.send(call.hang_up().await)),
-                    Want::Tones(tones, done) => {
-                        let mut sending = std::pin::pin!(call.tones(&tones));
-                        let sent = loop {
-                            tokio::select! {
-                                biased;
-                                // What ends the right ends the burst as well; the call goes with the next turn.
-                                _ = lease.cancelled() => break Err(CallFault::NotActive),
-                                Some(want) = wanted.recv() => match want {
-                                    Want::HangUp(done) => drop(done.send(call.hang_up().await)),
-                                    Want::Tones(_, done) => drop(done.send(Err(CallFault::TonesPending))),
-                                },
-                                sent = sending.as_mut() => break sent,
-                            }
-                        };
+                    Want::HangUp(done) => drop(done.send(heard(call.hang_up().await))),
+                    Want::Tones(tones, right, done) => {
+                        let sent = send(&call, &tones, &mut lease, *right, &mut wanted).await;
                         drop(done.send(sent));
                     }
                 }
@@ -234,6 +280,37 @@ async fn follow(
     gate.calls.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&live.id);
     gate.events.tell(Event::Call(live.id, word(&State::Ended(end))));
     note_end(&gate, &run, &live.number, live.id, end.code(), cut);
+}
+
+/// Sends tones as long as both rights last, to call and to send them; the call goes with the next turn if it has to.
+async fn send(
+    call: &Call,
+    tones: &Tones,
+    lease: &mut Lease,
+    mut right: Right,
+    wanted: &mut mpsc::Receiver<Want>,
+) -> Result<(), Refused> {
+    let mut sending = std::pin::pin!(call.tones(tones));
+    let mut used_up = false;
+    loop {
+        tokio::select! {
+            biased;
+            reason = lease.cancelled() => return Err(reason.into()),
+            reason = right.lease.cancelled(), if !used_up => match reason {
+                Reason::PermissionExpired if right.single => used_up = true,
+                reason => return Err(reason.into()),
+            },
+            Some(want) = wanted.recv() => match want {
+                Want::HangUp(done) => drop(done.send(heard(call.hang_up().await))),
+                Want::Tones(.., done) => drop(done.send(heard(Err(CallFault::TonesPending)))),
+            },
+            sent = sending.as_mut() => return heard(sent),
+        }
+    }
+}
+
+fn heard(answer: Result<(), CallFault>) -> Result<(), Refused> {
+    answer.map_err(|fault| said_by_the_modem(&fault))
 }
 
 fn note_end(gate: &Gate, run: &Run, number: &str, id: CallId, how: &str, reason: Option<Reason>) {
@@ -287,14 +364,16 @@ pub async fn tones(
     }
     let wished = Wished {
         run: &run,
-        action: action(gate, "network.dtmf")?,
+        action: action(gate, TONES)?,
         target: Target::None,
         subject: Subject::Tones(tones.as_str().into()),
         final_word: true,
         gone,
     };
-    actions::decide(gate, &wished).await?;
-    tell(&call, |done| Want::Tones(tones, done)).await
+    let ticket = actions::decide(gate, &wished).await?;
+    let single = ticket.permission == Permission::SingleAction;
+    let right = Right { lease: lease(gate, &run, &ticket)?, single };
+    tell(&call, |done| Want::Tones(tones, Box::new(right), done)).await
 }
 
 /// Ends a call.
@@ -308,14 +387,10 @@ pub async fn hang_up(gate: &Gate, id: CallId, owner: Owner<'_>) -> Result<(), Re
 
 async fn tell(
     call: &Live,
-    want: impl FnOnce(oneshot::Sender<Result<(), CallFault>>) -> Want,
+    want: impl FnOnce(oneshot::Sender<Result<(), Refused>>) -> Want,
 ) -> Result<(), Refused> {
     let (done, answer) = oneshot::channel();
     let over = || said_by_the_modem(&CallFault::Over(End::HungUp));
     call.wants.send(want(done)).await.map_err(|_| over())?;
-    match answer.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(fault)) => Err(said_by_the_modem(&fault)),
-        Err(_) => Err(over()),
-    }
+    answer.await.unwrap_or_else(|_| Err(over()))
 }

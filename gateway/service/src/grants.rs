@@ -10,9 +10,9 @@ use mexe_model::{AppId, GrantId, Instant, Permission, PromptId, Reason};
 use mexe_policy::table::TargetKind;
 use mexe_policy::{Binding, Grant, GrantSpec, SecurityTable, TargetPattern};
 use mexe_relay::Key;
-use mexe_wire::telephone::{EmergencyNumbers, Number};
 use serde_json::{Value, json};
 
+use crate::calls;
 use crate::clock;
 use crate::gate::Gate;
 use crate::refused::Refused;
@@ -57,9 +57,8 @@ pub fn target(action: &str, text: &str, table: &SecurityTable) -> Result<TargetP
     let malformed = |why: String| Refused::about(Reason::RequestMalformed, why);
     let row = table.action(action).and_then(|action| table.row(action));
     if row.is_some_and(|row| row.target == TargetKind::Number) {
-        let number = Number::parse(text, &EmergencyNumbers::default())
-            .map_err(|error| Refused::about(error.reason(), format!("{error}")))?;
-        return TargetPattern::number(number.as_str()).ok_or_else(|| malformed("not a number".to_owned()));
+        let number = calls::number(action, text)?;
+        return TargetPattern::number(&number).ok_or_else(|| malformed("not a number".to_owned()));
     }
     text.parse().map_err(|error: mexe_policy::TargetError| malformed(error.to_string()))
 }

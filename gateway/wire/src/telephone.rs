@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 pub const DIGITS_MAX: usize = 20;
 /// The most tones of one burst.
 pub const TONES_MAX: usize = 32;
+/// The longest service code.
+pub const CODE_MAX: usize = 40;
 /// A text with more separators than this is none that anybody wrote.
 const TEXT_MAX: usize = 64;
 
@@ -95,9 +97,9 @@ pub enum NumberError {
     #[error("not a telephone number: write 1 to 20 digits, with a `+` before them or not")]
     Malformed,
     /// It would be a request to the network: anything with `*` or `#`, and what is too short to be anything else. Its
-    /// action is `network.supplementary-service`; it is never dialled as a call.
+    /// action is `network.supplementary-service`; it is never dialled as a call. See [`ServiceCode`].
     #[error(
-        "a supplementary service code and not a telephone number: leave `*` and `#` out, write three digits or more"
+        "neither a telephone number nor a whole service code: write three digits or more, or a code as in *100#"
     )]
     SupplementaryService,
 }
@@ -137,6 +139,43 @@ fn canonical(text: &str) -> Result<String, NumberError> {
 
 fn digits_of(number: &str) -> &str {
     number.strip_prefix('+').unwrap_or(number)
+}
+
+/// A request to the network for a supplementary service: begins with `*` or `#` and ends with `#`, digits, `*`, `#` and `+`
+/// between them. What does not end so would begin a call on its way (`*31#` and a number), and is none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceCode(Box<str>);
+
+impl ServiceCode {
+    /// Reads what an app wrote; separators for the eye are left out as in [`Number::parse`].
+    ///
+    /// # Errors
+    /// It is no such code.
+    pub fn parse(text: &str) -> Result<Self, NumberError> {
+        let code: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
+        let plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'*' | b'#' | b'+');
+        let whole = code.starts_with(['*', '#']) && code.ends_with('#') && code.len() > 2;
+        match whole && text.len() <= TEXT_MAX && code.len() <= CODE_MAX && code.bytes().all(plain) {
+            true => Ok(Self(code.into())),
+            false => Err(NumberError::SupplementaryService),
+        }
+    }
+
+    /// Whether a text means one, rather than a number.
+    pub fn is_meant(text: &str) -> bool {
+        text.contains(['*', '#'])
+    }
+
+    /// The canonical string.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServiceCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What a device sends as USSD though it has neither `*` nor `#`: one or two digits, but for those that begin with 1
@@ -228,6 +267,37 @@ mod tests {
         assert_eq!(number("030 12345"), Ok("03012345".into()));
         assert_eq!(number("12345678901234567890"), Ok("12345678901234567890".into()));
         assert_eq!(number("10"), Ok("10".into()));
+    }
+
+    #[test]
+    fn a_service_code_is_whole_and_begins_no_call() {
+        let code = |text: &str| ServiceCode::parse(text).map(|code| code.to_string());
+        for text in ["*100#", "#100#", "##002#", "**21*+493012345#", "*#06#", " *21*0301 2345-6# "] {
+            let canonical: String = text.chars().filter(|c| !" -".contains(*c)).collect();
+            assert_eq!(code(text), Ok(canonical), "{text:?}");
+        }
+        let long = format!("*{}#", "1".repeat(39));
+        for text in [
+            "*31#03012345",
+            "#31#112",
+            "*100",
+            "100#",
+            "*#",
+            "#",
+            "*",
+            "",
+            "112",
+            "*100#;",
+            "*100#\r",
+            "*1a#",
+            "*100\u{202e}#",
+            "*1\"#",
+            "*1,15#",
+            "*\u{661}#",
+            &long,
+        ] {
+            assert_eq!(code(text), Err(NumberError::SupplementaryService), "{text:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::listed::{self, Listed};
 use super::live::Step;
-use super::{CallFault, Dial, End};
+use super::{CallFault, End, Errand};
 use crate::at::{Command, Final, ToneForm};
 use crate::{Fault, Modem};
 
@@ -85,7 +85,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
     }
 
     async fn dial(&mut self) -> Result<(), Fault> {
-        let wanted = self.calls.next.as_ref().is_some_and(Dial::is_wanted);
+        let wanted = self.calls.next.as_ref().is_some_and(Errand::is_wanted);
         let free = if !wanted {
             Ok(())
         } else if self.calls.live.is_some() {
@@ -99,15 +99,20 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
                 Err(fault) => Err(fault),
             }
         };
-        let Some(dial) = self.calls.next.take() else { return Ok(()) };
-        match free {
-            Ok(()) if dial.is_wanted() => {
+        let Some(errand) = self.calls.next.take() else { return Ok(()) };
+        match (free, errand) {
+            (Ok(()), errand) if !errand.is_wanted() => Ok(()),
+            (Ok(()), Errand::Call(dial)) => {
                 let command = self.calls.begin(dial, Instant::now());
                 self.link.send(&command).await
             }
-            Ok(()) => Ok(()),
-            Err(fault) => {
-                dial.refuse(fault);
+            (Ok(()), Errand::Code { code, done }) => {
+                let answer = self.ask_for_call(&Command::ServiceCode(code), self.timing.answer).await?;
+                let _ = done.send(answer.map(drop));
+                Ok(())
+            }
+            (Err(fault), errand) => {
+                errand.refuse(fault);
                 Ok(())
             }
         }
@@ -136,6 +141,10 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
         let Some(mut burst) = self.calls.live.as_mut().and_then(|live| live.burst.take()) else {
             return Ok(());
         };
+        // Whoever wanted it may be permitted no longer.
+        if burst.done.is_closed() {
+            return Ok(());
+        }
         let Some(tone) = burst.tones.iter().nth(burst.sent) else {
             let _ = burst.done.send(Ok(()));
             return Ok(());
@@ -183,16 +192,5 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
             Err(Fault::ModemSilent { command }) => Ok(Err(CallFault::ModemSilent { command })),
             Err(fault) => Err(fault),
         }
-    }
-}
-
-impl Dial {
-    /// Whether anybody still waits for it.
-    fn is_wanted(&self) -> bool {
-        !self.started.is_closed()
-    }
-
-    fn refuse(self, fault: CallFault) {
-        let _ = self.started.send(Err(fault));
     }
 }

@@ -8,16 +8,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::listed::{Listed, Over, Said, Stage, said};
-use super::{Answer, Ask, CallFault, DIALS_MAX, Dial, End, Pace, State, Voice};
+use super::{Answer, Ask, CallFault, DIALS_MAX, Dial, End, Errand, Pace, State, Voice};
 use crate::at::{Command, Final, SIM_NOT_INSERTED, ToneForm};
 
 /// A modem's calls: at most one, and who waits to dial.
 #[derive(Debug)]
 pub(crate) struct Calls {
     voice: Voice,
-    dials: mpsc::Receiver<Dial>,
-    /// The next one to dial.
-    pub(super) next: Option<Dial>,
+    dials: mpsc::Receiver<Errand>,
+    /// The next one to carry out.
+    pub(super) next: Option<Errand>,
     pub(super) live: Option<Live>,
     /// How this modem wants tones, once one was taken.
     pub(super) tone_form: Option<ToneForm>,

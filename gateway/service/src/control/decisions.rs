@@ -11,7 +11,6 @@ use mexe_policy::prompts::Subject;
 use mexe_policy::table::TargetKind;
 use mexe_policy::{Explanation, Facts, RunFacts, Target, explain, parse_host};
 use mexe_wire::RawHost;
-use mexe_wire::telephone::{EmergencyNumbers, Number};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,6 +20,7 @@ use super::problem::Problem;
 use super::role::Caller;
 use super::{apps, read_json};
 use crate::actions::{self, Wished};
+use crate::calls;
 use crate::clock;
 use crate::gate::Gate;
 use crate::runs::Run;
@@ -63,7 +63,7 @@ pub(super) async fn decide(
     };
     let kind = policy.table().row(action).map_or(TargetKind::None, |row| row.target);
     let number = match &question.target {
-        Some(text) if kind == TargetKind::Number => Some(number(text)?),
+        Some(text) if kind == TargetKind::Number => Some(calls::number(&question.action, text)?),
         _ => None,
     };
     let asked = match &question.target {
@@ -71,7 +71,7 @@ pub(super) async fn decide(
         _ => None,
     };
     let target = match (&asked, &number) {
-        (_, Some(number)) => Target::Number(number.as_str()),
+        (_, Some(number)) => Target::Number(number),
         (None, None) => Target::None,
         (Some((Host::Name(name), port)), None) => Target::Name { name, port: *port },
         (Some((Host::Address(address), port)), None) => Target::Address { address: *address, port: *port },
@@ -100,7 +100,7 @@ pub(super) async fn decide(
             let detail = format!("{} is asked with its target, or without if it has none", question.action);
             return Err(Problem::malformed(detail));
         }
-        if ["network.call", "network.dtmf"].contains(&question.action.as_str()) {
+        if calls::ACTIONS.contains(&question.action.as_str()) {
             return Err(Problem::malformed("the gate makes calls itself: POST /v1/calls"));
         }
         let subject = match (&asked, &number) {
@@ -163,11 +163,6 @@ fn asked_run(gate: &Gate, caller: &Caller, question: &Question) -> Result<Option
 
 fn latest_run(gate: &Gate, app: &mexe_model::AppId) -> Option<RunFacts> {
     gate.runs.of(app).last().map(|run| run.facts())
-}
-
-fn number(text: &str) -> Result<Number, Problem> {
-    Number::parse(text, &EmergencyNumbers::default())
-        .map_err(|error| Problem::new(error.reason(), error.to_string()))
 }
 
 fn host_and_port(text: &str) -> Result<(Host, u16), Problem> {
