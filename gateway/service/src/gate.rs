@@ -27,6 +27,7 @@ use crate::events::{Event, Events};
 use crate::fetch::Fetched;
 use crate::floor::Floor;
 use crate::flows::Flows;
+use crate::notify;
 use crate::observe::Metrics;
 use crate::observe::metrics::Stock;
 use crate::permits::Permits;
@@ -353,6 +354,7 @@ impl Gate {
             },
             "token_runs": config.policy.token_runs.as_str(),
             "phrase": config.policy.prompt_phrase,
+            "notifier": notify::notifier(config.policy.prompt_notify),
             "connections": { "open": self.permits.open(), "most": self.permits.most() },
             "journal": { "available": health.available, "backlog": health.backlog },
             "apps": self.apps.list().len(),

@@ -23,6 +23,7 @@ pub mod grants;
 pub mod ingress;
 pub mod judging;
 pub mod launch;
+pub mod notify;
 pub mod observe;
 pub mod peer;
 pub mod permits;

@@ -24,6 +24,7 @@ use crate::apps::{self, App, Apps};
 use crate::config::{ConfigError, Loaded};
 use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
+use crate::notify;
 use crate::observe::pages;
 use crate::{card, clock, control, floor, grants, prompts, running, schedules, surroundings};
 pub use load::check_tables;
@@ -209,6 +210,10 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     tokio::spawn(control::listen::serve_control_socket(Arc::clone(&gate), control, api.clone()));
     listeners.serve(&gate, &workers, api, &console_token)?;
     orphans::adopt(&gate);
+    if let Some(bus) = notify::session_bus() {
+        // A stop waits until it has taken away what it shows.
+        gate.spawn(notify::follow(Arc::clone(&gate), bus));
+    }
     tokio::spawn(floor::watch(Arc::clone(&gate)));
     // A stop waits until it has ended the call that an app may have.
     gate.spawn(card::watch(Arc::clone(&gate), guard));

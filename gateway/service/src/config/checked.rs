@@ -12,7 +12,7 @@ use mexe_model::BitRate;
 use mexe_policy::TokenRuns;
 
 use super::layers::Layers;
-use super::raw::{BearerKind, Expiry, Raw, RawCommand};
+use super::raw::{BearerKind, Expiry, PromptNotify, Raw, RawCommand};
 use super::{ConfigError, Guard};
 
 /// A configuration that holds.
@@ -109,6 +109,8 @@ pub struct Policy {
     pub prompt_wait: Duration,
     /// How many questions may wait.
     pub prompt_queue: NonZeroU32,
+    /// Whether the user's desktop is told of questions.
+    pub prompt_notify: PromptNotify,
     /// What the user chose to tell his own questions by.
     pub prompt_phrase: Option<String>,
     /// What runs by token may use.
@@ -275,6 +277,7 @@ pub(super) fn check(
             exclusions: Exclusions::of(&raw.policy.exclusions),
             prompt_wait: raw.policy.prompt_wait.0,
             prompt_queue: raw.policy.prompt_queue.0,
+            prompt_notify: raw.policy.prompt_notify,
             prompt_phrase: phrase(raw, layers)?,
             token_runs: raw.policy.token_runs.into(),
             expiry: raw.policy.expiry,

@@ -83,6 +83,7 @@ pub(super) struct RawPolicy {
     pub(super) exclusions: String,
     pub(super) prompt_wait: Patience,
     pub(super) prompt_queue: Count,
+    pub(super) prompt_notify: PromptNotify,
     pub(super) prompt_phrase: Option<String>,
     pub(super) token_runs: RawTokenRuns,
     pub(super) expiry: Expiry,
@@ -96,6 +97,7 @@ impl Default for RawPolicy {
             exclusions: "off".to_owned(),
             prompt_wait: Patience(std::time::Duration::from_secs(30)),
             prompt_queue: Count::of(64),
+            prompt_notify: PromptNotify::Auto,
             prompt_phrase: None,
             token_runs: RawTokenRuns::SessionOnly,
             expiry: Expiry::Lenient,
@@ -119,6 +121,16 @@ impl From<RawTokenRuns> for TokenRuns {
             RawTokenRuns::Refuse => Self::Refuse,
         }
     }
+}
+
+/// Whether the user's desktop is told of questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", expecting = "one of \"auto\", \"off\"")]
+pub enum PromptNotify {
+    /// Where there is a session bus: the gate's own, or that of whoever watches the questions.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// What the expiry of a certificate does to an app that was installed while it was valid.

@@ -12,6 +12,7 @@ use super::question;
 use crate::cli::fault::Stop;
 use crate::cli::{Exit, Global, output, printable, when};
 use crate::client::{ApiPath, Client};
+use crate::notify::{self, Desktop, Waiting};
 
 /// How often the gate is asked.
 const LOOK: Duration = Duration::from_millis(250);
@@ -31,6 +32,7 @@ pub(super) fn run(global: &Global) -> Result<Exit, Stop> {
         }
     };
     std::thread::spawn(reader);
+    let mut notified = None;
     if !global.json {
         let status = global.with_gate(async |mut gate| Ok(gate.get(&ApiPath::new("/v1/status")).await?))?;
         match status.get("phrase").and_then(Value::as_str) {
@@ -38,10 +40,21 @@ pub(super) fn run(global: &Global) -> Result<Exit, Stop> {
             None => output::text("you have chosen no phrase (policy.prompt_phrase)")?,
         }
         output::text(HELP)?;
+        if status.get("notifier").and_then(Value::as_str) == Some("watcher") {
+            let console = status.pointer("/listen/console").and_then(Value::as_str);
+            let console = console.filter(|console| *console != "off").map(str::to_owned);
+            notified = notify::session_bus().map(|bus| (bus, console));
+        }
     }
     let json = global.json;
     global.with_gate(async move |gate| {
-        Desk { gate, json, seen: BTreeSet::new(), asked: None }.run(&mut lines).await
+        let desktop = notified.map(|(bus, console)| Desktop::on(bus, console.as_deref()));
+        let mut desk = Desk { gate, json, seen: BTreeSet::new(), asked: None, desktop };
+        let end = desk.run(&mut lines).await;
+        if let Some(desktop) = desk.desktop.take() {
+            desktop.close().await;
+        }
+        end
     })
 }
 
@@ -52,10 +65,12 @@ struct Desk {
     seen: BTreeSet<String>,
     /// The question that the next line answers, and since when it stands there.
     asked: Option<(String, Instant)>,
+    /// Where the user is told of questions while he looks elsewhere.
+    desktop: Option<Desktop>,
 }
 
 impl Desk {
-    async fn run(mut self, lines: &mut mpsc::Receiver<String>) -> Result<Exit, Stop> {
+    async fn run(&mut self, lines: &mut mpsc::Receiver<String>) -> Result<Exit, Stop> {
         let mut typing = true;
         loop {
             self.look().await?;
@@ -80,6 +95,12 @@ impl Desk {
             .filter(|prompt| prompt.get("state").and_then(Value::as_str) == Some("open"))
             .filter_map(|prompt| Some((prompt.get("id")?.as_str()?.to_owned(), prompt)))
             .collect();
+        if let Some(desktop) = &self.desktop {
+            let left =
+                |(_, prompt): &(String, &Value)| prompt.get("expires_in_seconds").and_then(Value::as_u64);
+            let left = Duration::from_secs(open.iter().filter_map(left).max().unwrap_or_default());
+            desktop.show(Waiting { ids: open.iter().map(|(id, _)| id.clone()).collect(), left });
+        }
         self.seen.retain(|id| open.iter().any(|(open, _)| open == id));
         if self.json {
             for (id, prompt) in &open {
