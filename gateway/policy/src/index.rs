@@ -260,7 +260,8 @@ impl ActionIndex {
         self.untargeted.arrange();
         self.addressed.arrange();
         let named = self.names.values_mut().chain(self.below.values_mut());
-        named.chain(self.nets.values_mut()).for_each(Ports::arrange);
+        named.for_each(Ports::arrange);
+        self.nets.arrange(Ports::arrange);
         self.numbers.values_mut().for_each(Bucket::arrange);
     }
 
