@@ -2,6 +2,8 @@
 //! walking up the labels, networks by prefix, and for each of these only the grants that can still win. Built anew when
 //! a grant of the app changes; read by [`crate::decision`].
 
+mod timetable;
+
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,12 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mexe_model::{DomainName, GrantId, Instant, Permission, Reason, RunId, WallTime};
 
+use self::timetable::Timetable;
 use crate::address::shortest_naming_prefix;
 use crate::grant::{Binding, Grant};
 use crate::net::Nets;
 use crate::table::ActionId;
 use crate::target::HostPattern;
-use crate::window::{LocalTime, Opening, Window};
+use crate::window::LocalTime;
 
 /// Who asks, as far as it decides which grants may be used.
 #[derive(Clone, Copy, Debug)]
@@ -116,8 +119,8 @@ impl Pick {
 #[derive(Debug, Default)]
 struct Bucket {
     blanket: Option<Choice>,
-    /// Blanket grants that hold within a window: the best for each window, apart those whose budget is used up.
-    windowed: Vec<(Choice, Window, bool)>,
+    /// Blanket grants that hold within a window.
+    windowed: Option<Box<Timetable>>,
     pending: Option<Choice>,
     /// Best session grant for each run, by run.
     sessions: Vec<(RunId, Choice)>,
@@ -134,15 +137,8 @@ impl Bucket {
             }
         };
         if let Some(window) = grant.window() {
-            let used_up = grant.is_used_up();
-            let same = |(_, own, own_used_up): &&mut (Choice, Window, bool)| {
-                *own_used_up == used_up && own == window
-            };
-            return match self.windowed.iter_mut().find(same) {
-                Some((best, ..)) if choice.rank() < best.rank() => *best = choice,
-                Some(_) => {}
-                None => self.windowed.push((choice, window.clone(), used_up)),
-            };
+            let timetable = self.windowed.get_or_insert_default();
+            return timetable.insert(choice, window.clone(), grant.is_used_up());
         }
         match (grant.permission(), grant.binding()) {
             (Permission::Blanket, _) => keep(&mut self.blanket),
@@ -155,7 +151,7 @@ impl Bucket {
     }
 
     fn arrange(&mut self) {
-        self.windowed.shrink_to_fit();
+        self.windowed.iter_mut().for_each(|timetable| timetable.arrange());
         self.sessions.sort_unstable_by_key(|(run, choice)| (*run, choice.rank()));
         self.sessions.dedup_by_key(|(run, _)| *run);
         self.sessions.shrink_to_fit();
@@ -175,7 +171,7 @@ impl Bucket {
     fn offer_lasting(&self, asker: &Asker, pick: &mut Pick) {
         if asker.ceiling == Permission::Blanket {
             self.blanket.into_iter().for_each(|choice| pick.offer(choice, asker.now));
-            self.offer_windowed(asker, pick);
+            self.windowed.iter().for_each(|timetable| timetable.offer(asker, pick));
         }
         if asker.ceiling >= Permission::Session {
             let session = match asker.run {
@@ -186,22 +182,6 @@ impl Bucket {
                 }
             };
             session.into_iter().for_each(|choice| pick.offer(choice, asker.now));
-        }
-    }
-}
-
-impl Bucket {
-    fn offer_windowed(&self, asker: &Asker, pick: &mut Pick) {
-        let Some(moment) = asker.local else { return };
-        for (choice, window, used_up) in &self.windowed {
-            let is_expired = choice.is_expired(asker.now);
-            match window.at_minute(moment.wall, moment.minute_of_week) {
-                Opening::Open if !used_up || is_expired => pick.offer_as(*choice, is_expired),
-                Opening::Open => pick.offer_shut(*choice, Reason::BudgetUsedUp),
-                Opening::Over => pick.offer_as(*choice, true),
-                Opening::Closed if !is_expired => pick.offer_shut(*choice, Reason::OutsideHours),
-                Opening::Closed => {}
-            }
         }
     }
 }
@@ -280,7 +260,8 @@ impl ActionIndex {
         self.untargeted.arrange();
         self.addressed.arrange();
         let named = self.names.values_mut().chain(self.below.values_mut());
-        named.chain(self.nets.values_mut()).for_each(Ports::arrange);
+        named.for_each(Ports::arrange);
+        self.nets.arrange(Ports::arrange);
         self.numbers.values_mut().for_each(Bucket::arrange);
     }
 

@@ -1,8 +1,9 @@
-//! Networks by prefix: which of an app's CIDRs contain an address. One hash look-up for each prefix length in use, so that
-//! the number of networks does not matter. Part of [`crate::index`].
+//! Networks by prefix: which of an app's CIDRs contain an address. Two networks are apart or one is within the other, so
+//! the innermost is found by halving, and every other one that contains the address is around it: neither the number of
+//! networks nor that of different prefix lengths matters. Part of [`crate::index`].
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::collections::BTreeMap;
+use std::iter::successors;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -16,34 +17,47 @@ pub(crate) struct Nets<V> {
 
 #[derive(Debug)]
 struct Family<V> {
-    by_prefix: HashMap<Prefix, V, BuildHasherDefault<Mix>>,
-    /// Prefix lengths in use, longest first.
-    lengths: Vec<u8>,
+    /// Bits of an address.
+    width: u8,
+    /// What came in, until it is arranged: by first address, and of several that begin there the widest first.
+    added: BTreeMap<(u128, u8), V>,
+    /// The first addresses, in that order.
+    firsts: Vec<u128>,
+    /// The networks, in that order.
+    nets: Vec<Net<V>>,
+}
+
+#[derive(Debug)]
+struct Net<V> {
+    first: u128,
+    length: u8,
+    /// Which one is directly around it.
+    within: Option<usize>,
+    value: V,
 }
 
 impl<V> Default for Nets<V> {
     fn default() -> Self {
-        let family = || Family { by_prefix: HashMap::default(), lengths: Vec::new() };
-        Self { v4: family(), v6: family() }
+        let family = |width| Family { width, added: BTreeMap::new(), firsts: Vec::new(), nets: Vec::new() };
+        Self { v4: family(32), v6: family(128) }
     }
 }
 
 impl<V: Default> Nets<V> {
     /// The value of exactly this network, made if there is none.
     pub(crate) fn entry(&mut self, net: IpNet) -> &mut V {
-        let (family, width) = match net {
-            IpNet::V4(_) => (&mut self.v4, 32),
-            IpNet::V6(_) => (&mut self.v6, 128),
+        let family = match net {
+            IpNet::V4(_) => &mut self.v4,
+            IpNet::V6(_) => &mut self.v6,
         };
-        let length = net.prefix_len();
-        if let Err(at) = family.lengths.binary_search_by(|l| length.cmp(l)) {
-            family.lengths.insert(at, length);
-        }
-        family.by_prefix.entry(Prefix::of(bits(net.addr()), length, width)).or_default()
+        let net = net.trunc();
+        family.added.entry((bits(net.addr()), net.prefix_len())).or_default()
     }
 
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.v4.by_prefix.values_mut().chain(self.v6.by_prefix.values_mut())
+    /// Once, after the last entry; each value is arranged as well.
+    pub(crate) fn arrange(&mut self, mut value: impl FnMut(&mut V)) {
+        self.v4.arrange(&mut value);
+        self.v6.arrange(&mut value);
     }
 
     /// Every network that contains all the addresses, longest prefix first; none when there is no address. A prefix
@@ -53,24 +67,57 @@ impl<V: Default> Nets<V> {
         addresses: &'a [IpAddr],
         shortest: impl Fn(IpAddr) -> u8,
     ) -> impl Iterator<Item = &'a V> {
-        let (family, width) = match addresses.first() {
-            Some(IpAddr::V6(_)) => (&self.v6, 128),
-            _ => (&self.v4, 32),
+        let family = match addresses.first() {
+            Some(IpAddr::V6(_)) => &self.v6,
+            _ => &self.v4,
         };
-        let same_family = addresses.iter().all(|a| if width == 32 { a.is_ipv4() } else { a.is_ipv6() });
+        let same_family =
+            addresses.iter().all(|a| if family.width == 32 { a.is_ipv4() } else { a.is_ipv6() });
         let least = addresses.iter().map(|a| shortest(*a)).max().unwrap_or(0);
         let first = addresses.first().map(|a| bits(*a)).filter(|_| same_family);
         // How many leading bits all the addresses have in common: no longer prefix can contain them all.
         let common = first.map_or(0, |first| {
             let differ = addresses.iter().fold(0, |differ, a| differ | (bits(*a) ^ first));
-            u32::from(width).saturating_sub(u128::BITS - differ.leading_zeros())
+            u32::from(family.width).saturating_sub(u128::BITS - differ.leading_zeros())
         });
         let fits = move |length: u8| length >= least && u32::from(length) <= common;
-        let lengths: &[u8] = if first.is_some() { &family.lengths } else { &[] };
-        lengths
-            .iter()
-            .filter(move |l| fits(**l))
-            .filter_map(move |length| family.by_prefix.get(&Prefix::of(first.unwrap_or(0), *length, width)))
+        let around = first.into_iter().flat_map(|first| family.around(first));
+        around.filter(move |net| fits(net.length)).map(|net| &net.value)
+    }
+}
+
+impl<V> Family<V> {
+    fn arrange(&mut self, value: &mut impl FnMut(&mut V)) {
+        // Those that are open around the present one, outermost first.
+        let mut around: Vec<usize> = Vec::new();
+        for ((first, length), mut own) in std::mem::take(&mut self.added) {
+            value(&mut own);
+            while around.pop_if(|at| !self.contains(*at, first)).is_some() {}
+            let within = around.last().copied();
+            around.push(self.nets.len());
+            self.firsts.push(first);
+            self.nets.push(Net { first, length, within, value: own });
+        }
+    }
+
+    fn contains(&self, at: usize, address: u128) -> bool {
+        self.nets.get(at).is_some_and(|net| net.contains(address, self.width))
+    }
+
+    /// The networks that contain the address, innermost first.
+    fn around(&self, address: u128) -> impl Iterator<Item = &Net<V>> {
+        // The last one that begins at or before the address, or one around that, is the innermost.
+        let begun = self.firsts.partition_point(|first| *first <= address);
+        let last = begun.checked_sub(1).and_then(|last| self.nets.get(last));
+        let outwards = successors(last, |net| net.within.and_then(|at| self.nets.get(at)));
+        outwards.filter(move |net| net.contains(address, self.width))
+    }
+}
+
+impl<V> Net<V> {
+    fn contains(&self, address: u128, width: u8) -> bool {
+        let rest = u32::from(width.saturating_sub(self.length));
+        (self.first ^ address).checked_shr(rest).unwrap_or(0) == 0
     }
 }
 
@@ -78,52 +125,6 @@ fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()),
         IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-/// The leading bits of a network's address, and how many.
-#[derive(Debug, PartialEq, Eq)]
-struct Prefix {
-    bits: u128,
-    length: u8,
-}
-
-impl Prefix {
-    /// The leading `length` bits of a number of `width` bits, the rest zero.
-    fn of(bits: u128, length: u8, width: u8) -> Self {
-        let rest = u32::from(width.saturating_sub(length));
-        let bits = bits.checked_shr(rest).and_then(|b| b.checked_shl(rest)).unwrap_or(0);
-        Self { bits, length }
-    }
-}
-
-impl Hash for Prefix {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let low = u64::try_from(self.bits & u128::from(u64::MAX)).unwrap_or(0);
-        let high = u64::try_from(self.bits >> 64).unwrap_or(0);
-        state.write_u64(low.rotate_left(32) ^ high ^ u64::from(self.length).rotate_right(16));
-    }
-}
-
-/// A quick hash for prefixes, as there may be a look-up for each of 129 lengths. Nobody gains by collisions: the keys are
-/// what the user granted, not what an app asks for.
-#[derive(Default)]
-struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|b| self.write_u64(u64::from(*b)));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // 2^64 / golden ratio, odd. The map looks at the highest and the lowest bits; the shifts bring all down to those.
-        let word = self.0 ^ word;
-        let mixed = (word ^ (word >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
     }
 }
 
@@ -136,6 +137,7 @@ mod tests {
         for net in nets {
             *index.entry(net.parse().unwrap()) = (*net).to_owned();
         }
+        index.arrange(|_| ());
         let addresses: Vec<IpAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
         index.containing(&addresses, crate::address::shortest_naming_prefix).cloned().collect()
     }
@@ -146,6 +148,17 @@ mod tests {
         assert_eq!(found(&nets, &["10.1.2.3"]), ["10.1.2.3/32", "10.1.0.0/16", "10.0.0.0/8", "0.0.0.0/0"]);
         assert_eq!(found(&nets, &["::1"]), ["::1/128", "::/0"]);
         assert_eq!(found(&nets, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_network_next_to_the_address_hides_none_around_it() {
+        let nets = ["10.0.0.0/8", "10.1.0.0/24", "10.1.0.0/28", "10.1.2.0/24", "192.0.2.0/24"];
+        assert_eq!(found(&nets, &["10.1.0.16"]), ["10.1.0.0/24", "10.0.0.0/8"]);
+        assert_eq!(found(&nets, &["10.1.1.0"]), ["10.0.0.0/8"]);
+        assert_eq!(found(&nets, &["10.255.255.255"]), ["10.0.0.0/8"]);
+        assert_eq!(found(&nets, &["9.255.255.255"]), [""; 0]);
+        assert_eq!(found(&nets, &["255.255.255.255"]), [""; 0]);
+        assert_eq!(found(&["::/0", "fe80::/10"], &["ffff::"]), ["::/0"]);
     }
 
     #[test]

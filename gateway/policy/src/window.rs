@@ -1,7 +1,7 @@
 //! Hours of the week, and what they mean on this device now: a grant can be limited to a [`Window`], which is open or
 //! not by the local time that a [`LocalClock`] reads. No time zone is known here: the caller says how far local time is
-//! from UTC, and says so again when that changes or the clock is set. Read by [`crate::decision`] for every grant that
-//! has a window, and by [`crate::schedule`].
+//! from UTC, and says so again when that changes or the clock is set. Arranged by `index::timetable` for decisions, read as
+//! it is by [`mod@crate::explain`] and [`crate::schedule`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use mexe_model::{Instant, WallTime};
 
 /// Minutes in a day.
 pub const DAY: u16 = 1440;
-const WEEK: u16 = 7 * DAY;
+pub(crate) const WEEK: u16 = 7 * DAY;
 
 /// A day of the week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +164,11 @@ impl Hours {
     /// Whether that minute of the week is one of the hours.
     pub fn contains(&self, minute: u16) -> bool {
         self.range_at(minute).is_some()
+    }
+
+    /// The ranges of minutes, in order; a range ends before its second number.
+    pub(crate) fn ranges(&self) -> &[(u16, u16)] {
+        &self.0
     }
 
     fn range_at(&self, minute: u16) -> Option<(u16, u16)> {
