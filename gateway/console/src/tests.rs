@@ -252,6 +252,23 @@ fn every_question_has_the_users_phrase_and_allow_asleep() {
 }
 
 #[test]
+fn a_missed_question_says_what_an_open_one_does() {
+    let mut question = question();
+    question["legacy"] = json!(true);
+    question["binding"] = json!("token");
+    for state in ["open", "missed"] {
+        question["state"] = json!(state);
+        let phrase = Some(Foreign::new("blue heron"));
+        let page = rendered(Questions::of(read_all(&question).unwrap(), Vec::new(), phrase));
+        for said in
+            ["<bdi>blue heron</bdi>", "can cost money", "<bdi>weathor</bdi>", "Old signature", "Not measured"]
+        {
+            assert!(page.contains(said), "{state}: {said}");
+        }
+    }
+}
+
+#[test]
 fn no_page_has_script_or_style_in_it() {
     let mut pages = pages_with("plain");
     pages.push(shell().unwrap());

@@ -11,6 +11,7 @@
   let pressed = false;
   let since = 0;
   let opened = [];
+  let waking = null;
 
   // --- what other scripts use --------------------------------------------------------------------------------------
 
@@ -160,6 +161,11 @@
     by("confirm-text").textContent = event.detail.question;
     by("confirm-yes").textContent = event.detail.elt.dataset.yes || "Yes";
     dialog.returnValue = "no";
+    // What sleeps on its page until it was seen does so here as well.
+    const yes = by("confirm-yes");
+    yes.disabled = "arms" in event.detail.elt.dataset;
+    clearTimeout(waking);
+    waking = setTimeout(() => (yes.disabled = false), 700);
     dialog.addEventListener("close", () => dialog.returnValue === "yes" && event.detail.issueRequest(true), { once: true });
     dialog.showModal();
     by("confirm-no").focus();
