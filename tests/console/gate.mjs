@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer, connect } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -65,27 +65,35 @@ export class Gate {
     return { ...json, url: new URL(json.http) };
   }
 
-  /** A connection of a run's through the gate: `status` when the gate has answered, `ended` when it is over. */
-  connect(run, target = this.origin) {
-    const socket = connect(run.url.port, run.url.hostname);
-    const credentials = Buffer.from(`${run.url.username}:${decodeURIComponent(run.url.password)}`).toString("base64");
-    socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: Basic ${credentials}\r\n\r\n`);
-    const flow = { socket, received: 0 };
-    flow.status = new Promise((say) => {
-      socket.on("data", (bytes) => {
-        flow.received += bytes.length;
-        say(Number(/^HTTP\/1.1 (\d+)/.exec(bytes.toString("latin1"))?.[1] ?? 0));
-      });
-      socket.on("error", () => say(0));
-      socket.on("close", () => say(0));
+  /** Ordinary curl as a run of an app: `status` when the gate has answered its CONNECT, `ended` with its exit code and text. */
+  curl(run, target = this.origin, path = "/", ...more) {
+    const proxy = [`--proxy`, `http://${run.url.host}`, "--proxytunnel"];
+    const who = ["--proxy-user", `${run.url.username}:${decodeURIComponent(run.url.password)}`];
+    const how = ["--disable", "--verbose", "--no-progress-meter", "--no-buffer", ...proxy, ...who, ...more];
+    // Nothing of this machine's own proxies.
+    const child = spawn("curl", [...how, `http://${target}${path}`], { env: { PATH: process.env.PATH }, stdio: ["ignore", "pipe", "pipe"] });
+    const flow = { received: 0, quit: () => child.kill("SIGTERM") };
+    let [said, got] = ["", ""];
+    child.stdout.on("data", (bytes) => {
+      flow.received += bytes.length;
+      if (got.length < 10000) got += bytes.toString("latin1");
     });
-    flow.ended = new Promise((say) => socket.on("close", say));
-    this.open.push(socket);
+    flow.status = new Promise((say) => {
+      child.stderr.on("data", (text) => {
+        said += text;
+        const answered = /^< HTTP\/1\.[01] (\d+)/m.exec(said);
+        if (answered) say(Number(answered[1]));
+      });
+      child.once("close", () => say(0));
+    });
+    flow.ended = new Promise((say) => child.once("close", (code) => say({ code, got, said })));
+    this.open.push(flow);
     return flow;
   }
 
   async stop() {
-    for (const socket of this.open) socket.destroy();
+    for (const flow of this.open) flow.quit();
+    await Promise.all(this.open.map((flow) => flow.ended));
     if (this.process.exitCode === null) {
       const ended = new Promise((say) => this.process.once("exit", say));
       this.process.kill("SIGTERM");
