@@ -34,5 +34,5 @@ pub use grants::{Grant, Grants};
 pub use journal::{Journal, Record, Verified};
 pub use quality::{Profile, Quality};
 pub use questions::{Denial, Question, Questions};
-pub use roots::{Administrator, Root, Roots};
+pub use roots::{Administrator, Largest, List, Root, Roots};
 pub use shell::shell;

@@ -88,6 +88,13 @@ fn app() -> Value {
     })
 }
 
+fn list() -> Value {
+    json!({"issuer": "CN=Root", "number": "7", "state": "stale", "this_update": "2026-11-26T03:00:00.000Z",
+        "next_update": "2026-11-27T03:00:00.000Z", "entries": 2, "source": "root.crl"})
+}
+
+const LARGEST: Largest = Largest { certificate: 1, list: 2, message: 3 };
+
 fn grant() -> Value {
     json!({"id": "grant-1", "app": "weather", "action": "network.connect", "target": "example.org",
         "permission": "session", "granted_at": "2026-11-26T03:00:00.000Z", "runs": ["run-3"]})
@@ -117,7 +124,8 @@ fn root() -> Value {
 
 fn administrator() -> Value {
     json!({"administrator": "card", "why": "accepted-on-card", "device": "ab", "key": "cd",
-        "offered": {"iccid": "8949", "key": "ef"}})
+        "offered": {"iccid": "8949", "key": "ef"},
+        "configuration": {"sequence": 7, "next-update": 1_800_000_000_000_u64, "enabled": ["ab"], "disabled": []}})
 }
 
 fn rendered(page: impl Template) -> String {
@@ -162,10 +170,16 @@ fn pages_with(text: &str) -> Vec<String> {
     }
     for value in each_replaced(&root(), text) {
         let administrator = read(&administrator()).unwrap();
-        pages.extend(read_all(&value).map(|all| rendered(Roots::of(all, administrator))));
+        pages
+            .extend(read_all(&value).map(|all| rendered(Roots::of(all, Vec::new(), administrator, LARGEST))));
     }
     for value in each_replaced(&administrator(), text) {
-        pages.extend(read(&value).map(|who| rendered(Roots::of(Vec::new(), who))));
+        pages.extend(read(&value).map(|who| rendered(Roots::of(Vec::new(), Vec::new(), who, LARGEST))));
+    }
+    for value in each_replaced(&list(), text) {
+        let administrator = read(&administrator()).unwrap();
+        pages
+            .extend(read_all(&value).map(|all| rendered(Roots::of(Vec::new(), all, administrator, LARGEST))));
     }
     let profile = |text: &str| Profile {
         name: Foreign::new(text),
@@ -213,6 +227,23 @@ fn an_unverified_signer_is_never_named() {
         app["domain"] = domain;
         let page = rendered(Apps::of(read_all(&app).unwrap(), &[], &[]));
         assert!(!page.contains("CN=Weather Works") && page.contains("nobody that this device knows"));
+    }
+}
+
+#[test]
+fn an_outdated_list_says_so() {
+    for (state, says) in [
+        ("current", None),
+        ("stale", Some("should have sent a newer one")),
+        ("future", Some("from the future")),
+    ] {
+        let mut list = list();
+        list["state"] = json!(state);
+        let administrator = read(&administrator()).unwrap();
+        let page = rendered(Roots::of(Vec::new(), read_all(&list).unwrap(), administrator, LARGEST));
+        assert!(page.contains(&format!("<span class=\"state {state}\">{state}</span>")));
+        assert_eq!(page.contains("should have sent") || page.contains("from the future"), says.is_some());
+        assert!(says.is_none_or(|says| page.contains(says)), "{state}");
     }
 }
 

@@ -11,10 +11,11 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use mexe_certs::ccm::CcmLimits;
 use mexe_console::asset::Asset;
 use mexe_console::{
-    Administrator, App, Apps, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Profile, Quality,
-    Question, Questions, Record, Root, Roots, Run, Template, Verified, Word,
+    Administrator, App, Apps, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Largest, List, Profile,
+    Quality, Question, Questions, Record, Root, Roots, Run, Template, Verified, Word,
 };
 use mexe_journal::VerifyError;
 use mexe_model::Reason;
@@ -238,10 +239,20 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-async fn roots(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {
+async fn roots(
+    State(gate): State<Arc<Gate>>,
+    Extension(api): Extension<Api>,
+    caller: Extension<Caller>,
+) -> Page {
     let roots: Vec<Root> = api.list(&caller, "/v1/roots").await?;
+    let lists: Vec<List> = api.list(&caller, "/v1/lists").await?;
     let administrator: Administrator = read(api.get(&caller, "/v1/administrator").await?)?;
-    shown(&Roots::of(roots, administrator))
+    let largest = Largest {
+        certificate: gate.config().limits.body,
+        list: crate::trust::LARGEST_LIST,
+        message: u64::try_from(CcmLimits::default().message).unwrap_or(u64::MAX),
+    };
+    shown(&Roots::of(roots, lists, administrator, largest))
 }
 
 async fn quality(
