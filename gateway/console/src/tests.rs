@@ -85,7 +85,17 @@ fn app() -> Value {
         "digest": "cd", "format": "jar", "legacy": false, "restricted_to": ["network"], "qos_profile": "web",
         "installed_at": "2026-11-26T03:00:00.000Z",
         "signers": [{"subject": "CN=Weather Works", "digest": "SHA-256", "signature": "RSA", "chain": [certificate]}],
+        "requested": ["network.connect"], "stated_reason": "to show the forecast",
     })
+}
+
+/// As it stands before it is installed.
+fn fetched() -> Value {
+    let mut package = app();
+    package["id"] = json!(3);
+    package["url"] = json!("https://example.org/weather.jar");
+    package["file"] = json!("weather.jar");
+    package
 }
 
 fn list() -> Value {
@@ -149,15 +159,15 @@ fn pages_with(text: &str) -> Vec<String> {
     pages.push(rendered(Questions::of(read_all(&question()).unwrap(), Vec::new(), phrase)));
     let (runs, grants) = (read_all::<Run>(&run()).unwrap(), read_all::<Grant>(&grant()).unwrap());
     for value in each_replaced(&app(), text) {
-        pages.extend(read_all(&value).map(|all| rendered(Apps::of(all, &runs, &grants))));
+        pages.extend(read_all(&value).map(|all| rendered(Apps::of(all, &runs, &grants, 9))));
     }
     for value in each_replaced(&run(), text) {
         let apps = read_all(&app()).unwrap();
-        pages.extend(read_all(&value).map(|all: Vec<Run>| rendered(Apps::of(apps, &all, &[]))));
+        pages.extend(read_all(&value).map(|all: Vec<Run>| rendered(Apps::of(apps, &all, &[], 9))));
     }
     for value in each_replaced(&grant(), text) {
         let apps = || read_all::<App>(&app()).unwrap();
-        pages.extend(read_all(&value).map(|all: Vec<Grant>| rendered(Apps::of(apps(), &[], &all))));
+        pages.extend(read_all(&value).map(|all: Vec<Grant>| rendered(Apps::of(apps(), &[], &all, 9))));
         pages.extend(read_all(&value).map(|all| rendered(Grants::of(all, apps()))));
     }
     for value in each_replaced(&flow(), text) {
@@ -180,6 +190,9 @@ fn pages_with(text: &str) -> Vec<String> {
         let administrator = read(&administrator()).unwrap();
         pages
             .extend(read_all(&value).map(|all| rendered(Roots::of(Vec::new(), all, administrator, LARGEST))));
+    }
+    for value in each_replaced(&app(), text).into_iter().chain(each_replaced(&fetched(), text)) {
+        pages.extend(read(&value).map(|package| rendered(Judged::of(package))));
     }
     let profile = |text: &str| Profile {
         name: Foreign::new(text),
@@ -225,9 +238,32 @@ fn an_unverified_signer_is_never_named() {
         let page = rendered(Questions::of(read_all(&question).unwrap(), Vec::new(), None));
         assert!(!page.contains("CN=Weather Works") && page.contains("Nobody vouches for this app"));
         app["domain"] = domain;
-        let page = rendered(Apps::of(read_all(&app).unwrap(), &[], &[]));
+        let page = rendered(Apps::of(read_all(&app).unwrap(), &[], &[], 9));
         assert!(!page.contains("CN=Weather Works") && page.contains("nobody that this device knows"));
     }
+}
+
+#[test]
+fn a_fetched_package_says_what_it_is_before_it_is_installed() {
+    let mut package = fetched();
+    let page = rendered(Judged::of(read(&package).unwrap()));
+    for said in [
+        "Third party",
+        "CN=Weather Works",
+        "<code>network.connect</code>",
+        "“to show the forecast”",
+        "root-disabled",
+        "https://example.org/weather.jar",
+        "hx-post=\"/v1/fetches/3/install\"",
+        "hx-delete=\"/v1/fetches/3\"",
+    ] {
+        assert!(page.contains(said), "{said} is not in\n{page}");
+    }
+    package["domain"] = json!(null);
+    let page = rendered(Judged::of(read(&package).unwrap()));
+    assert!(!page.contains("CN=Weather Works") && page.contains("nobody that this device knows"));
+    let page = rendered(Judged::of(read(&app()).unwrap()));
+    assert!(page.contains("was installed") && !page.contains("/v1/fetches"));
 }
 
 #[test]

@@ -5,17 +5,17 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::body::{self, Body};
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use mexe_certs::ccm::CcmLimits;
 use mexe_console::asset::Asset;
 use mexe_console::{
-    Administrator, App, Apps, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Largest, List, Profile,
-    Quality, Question, Questions, Record, Root, Roots, Run, Template, Verified, Word,
+    Administrator, App, Apps, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Judged, Largest, List,
+    Package, Profile, Quality, Question, Questions, Record, Root, Roots, Run, Template, Verified, Word,
 };
 use mexe_journal::VerifyError;
 use mexe_model::Reason;
@@ -46,6 +46,8 @@ pub fn pages_router(gate: Arc<Gate>, api: Router) -> Router {
         .route("/console/journal", get(journal))
         .route("/console/roots", get(roots))
         .route("/console/quality", get(quality))
+        .route("/console/install", post(install))
+        .route("/console/fetch", post(fetch))
         .route("/console/verify", get(verify))
         .route("/console/throughput", get(throughput))
         .layer(middleware::from_fn(listen::only_admitted))
@@ -104,7 +106,11 @@ struct Api(Router);
 impl Api {
     /// What it answers to GET; its own refusal when it refuses.
     async fn get(&self, caller: &Caller, path: &str) -> Result<Value, NoPage> {
-        let mut request = Request::new(Body::empty());
+        self.ask(caller, path, Request::new(Body::empty())).await
+    }
+
+    /// What it answers to that request at that path.
+    async fn ask(&self, caller: &Caller, path: &str, mut request: Request) -> Result<Value, NoPage> {
         *request.uri_mut() = path.parse().map_err(malformed)?;
         request.extensions_mut().insert(caller.clone());
         let Ok(response) = self.0.clone().oneshot(request).await;
@@ -175,11 +181,33 @@ async fn questions(
     shown(&Questions::of(questions, denials, phrase))
 }
 
-async fn apps(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {
+async fn apps(
+    State(gate): State<Arc<Gate>>,
+    Extension(api): Extension<Api>,
+    caller: Extension<Caller>,
+) -> Page {
     let apps: Vec<App> = api.list(&caller, "/v1/apps").await?;
     let runs: Vec<Run> = api.list(&caller, "/v1/runs").await?;
     let grants: Vec<Grant> = api.list(&caller, "/v1/grants").await?;
-    shown(&Apps::of(apps, &runs, &grants))
+    shown(&Apps::of(apps, &runs, &grants, gate.config().limits.package))
+}
+
+/// Installs the package in the body, as the API does, and shows what it is.
+async fn install(
+    Extension(api): Extension<Api>,
+    caller: Extension<Caller>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Page {
+    let path = format!("/v1/apps?{}", query.unwrap_or_default());
+    let package: Package = read(api.ask(&caller, &path, request).await?)?;
+    shown(&Judged::of(package))
+}
+
+/// Fetches a package, as the API does, and shows what it is; the user then installs it, or throws it away.
+async fn fetch(Extension(api): Extension<Api>, caller: Extension<Caller>, request: Request) -> Page {
+    let package: Package = read(api.ask(&caller, "/v1/fetches", request).await?)?;
+    shown(&Judged::of(package))
 }
 
 async fn flows(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {
