@@ -13,7 +13,7 @@ const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const PICTURES = process.env.MEXEGATE_PICTURES;
-const PAGES = ["questions", "apps", "flows", "grants", "journal", "roots", "quality"];
+const PAGES = ["questions", "apps", "flows", "grants", "journal", "roots", "quality", "shadow"];
 /** What curl ends with when its connection is cut: too little came, or a reset. */
 const CUT = [18, 56];
 const ARGUMENTS = [
@@ -168,14 +168,14 @@ const steps = {
     await tab.signIn();
     await tab.page.focus("#sign-out");
     const reached = [];
-    for (let step = 0; step < 7; step += 1) {
+    for (let step = 0; step < PAGES.length; step += 1) {
       await tab.page.keyboard.press("Tab");
       reached.push(await tab.page.evaluate(() => document.activeElement.hash));
     }
     assert.deepEqual(reached, PAGES.map((name) => `#${name}`));
     await tab.page.keyboard.press("Enter");
     await tab.page.waitForFunction(() => document.activeElement.id === "title");
-    assert.equal(await tab.page.textContent("#title"), "Quality of service");
+    assert.equal(await tab.page.textContent("#title"), "Shadow mode");
     const outline = async () => tab.page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
     await tab.page.keyboard.press("Shift+Tab");
     assert.equal(await outline(), "solid", "focus cannot be seen");

@@ -21,6 +21,7 @@ mod packages;
 mod quality;
 mod questions;
 mod roots;
+mod shadow;
 mod shell;
 #[cfg(test)]
 mod tests;
@@ -37,4 +38,5 @@ pub use packages::{Judged, Package};
 pub use quality::{Profile, Quality};
 pub use questions::{Denial, Question, Questions};
 pub use roots::{Administrator, Largest, List, Root, Roots};
+pub use shadow::{Candidate, Shadow};
 pub use shell::shell;

@@ -103,6 +103,12 @@ fn list() -> Value {
         "next_update": "2026-11-27T03:00:00.000Z", "entries": 2, "source": "root.crl"})
 }
 
+fn candidate() -> Value {
+    json!({"loaded": true, "since": "2026-11-26T03:00:00.000Z", "table": "candidate", "token_runs": "refuse",
+        "items": [{"domain": "operator", "group": "network", "difference": "would-ask", "count": 4},
+            {"domain": "operator", "group": null, "difference": "would-refuse", "count": 2}]})
+}
+
 const LARGEST: Largest = Largest { certificate: 1, list: 2, message: 3 };
 
 fn grant() -> Value {
@@ -190,6 +196,9 @@ fn pages_with(text: &str) -> Vec<String> {
         let administrator = read(&administrator()).unwrap();
         pages
             .extend(read_all(&value).map(|all| rendered(Roots::of(Vec::new(), all, administrator, LARGEST))));
+    }
+    for value in each_replaced(&candidate(), text) {
+        pages.extend(read(&value).map(|candidate| rendered(Shadow::of(candidate, 9))));
     }
     for value in each_replaced(&app(), text).into_iter().chain(each_replaced(&fetched(), text)) {
         pages.extend(read(&value).map(|package| rendered(Judged::of(package))));
@@ -281,6 +290,16 @@ fn an_outdated_list_says_so() {
         assert_eq!(page.contains("should have sent") || page.contains("from the future"), says.is_some());
         assert!(says.is_none_or(|says| page.contains(says)), "{state}");
     }
+}
+
+#[test]
+fn what_differs_comes_first_and_is_summed() {
+    let page = rendered(Shadow::of(read(&candidate()).unwrap(), 9));
+    let (refused, asked) = (page.rfind("Would have refused"), page.rfind("Would have asked"));
+    assert!(refused < asked, "{page}");
+    assert!(page.contains("<strong>2</strong> <span>Would have refused"));
+    let none = rendered(Shadow::of(read(&json!({"loaded": false})).unwrap(), 9));
+    assert!(none.contains("No candidate is loaded"));
 }
 
 #[test]

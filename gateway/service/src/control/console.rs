@@ -14,8 +14,9 @@ use axum::{Json, Router};
 use mexe_certs::ccm::CcmLimits;
 use mexe_console::asset::Asset;
 use mexe_console::{
-    Administrator, App, Apps, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Judged, Largest, List,
-    Package, Profile, Quality, Question, Questions, Record, Root, Roots, Run, Template, Verified, Word,
+    Administrator, App, Apps, Candidate, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Judged,
+    Largest, List, Package, Profile, Quality, Question, Questions, Record, Root, Roots, Run, Shadow,
+    Template, Verified, Word,
 };
 use mexe_journal::VerifyError;
 use mexe_model::Reason;
@@ -25,9 +26,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::extract::Asked;
-use super::listen;
 use super::problem::Problem;
 use super::role::Caller;
+use super::{LARGEST_TABLE, listen};
 use crate::clock;
 use crate::gate::Gate;
 
@@ -46,6 +47,7 @@ pub fn pages_router(gate: Arc<Gate>, api: Router) -> Router {
         .route("/console/journal", get(journal))
         .route("/console/roots", get(roots))
         .route("/console/quality", get(quality))
+        .route("/console/shadow", get(shadow))
         .route("/console/install", post(install))
         .route("/console/fetch", post(fetch))
         .route("/console/verify", get(verify))
@@ -281,6 +283,11 @@ async fn roots(
         message: u64::try_from(CcmLimits::default().message).unwrap_or(u64::MAX),
     };
     shown(&Roots::of(roots, lists, administrator, largest))
+}
+
+async fn shadow(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {
+    let candidate: Candidate = read(api.get(&caller, "/v1/shadow").await?)?;
+    shown(&Shadow::of(candidate, LARGEST_TABLE))
 }
 
 async fn quality(
