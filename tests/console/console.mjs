@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { Gate, until } from "./gate.mjs";
+import { device } from "./device.mjs";
+import { Device, Gate, until } from "./gate.mjs";
 import { questions } from "./questions.mjs";
 
 const require = createRequire(join(process.env.MEXEGATE_MODULES, "package.json"));
@@ -59,6 +60,20 @@ class Tab {
     const bad = violations.filter((one) => ["serious", "critical"].includes(one.impact));
     const told = bad.map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html} ${node.failureSummary}`).join("\n    ")}`);
     assert.deepEqual(told, [], `axe on ${what}`);
+  }
+
+  /** Nothing is wider than the window, and axe finds nothing serious. */
+  async fits(what) {
+    const over = await this.page.evaluate(() => {
+      const wide = [...document.querySelectorAll("body *")].filter((one) => {
+        const hidden = one.closest(".unseen, thead, dialog, .skip, svg");
+        return !hidden && one.getClientRects().length > 0 && one.getBoundingClientRect().right > innerWidth + 1;
+      });
+      const body = document.scrollingElement.scrollWidth > innerWidth ? ["the page scrolls sideways"] : [];
+      return [...body, ...wide.map((one) => one.outerHTML.slice(0, 120))];
+    });
+    assert.deepEqual(over, [], `overflow: ${what}`);
+    await this.judge(what);
   }
 
   faultless(what) {
@@ -137,16 +152,7 @@ const steps = {
           if (name === "apps") await tab.page.locator("details").first().evaluate((details) => (details.open = true));
           if (name === "flows") await tab.page.waitForSelector("#throughput-picture polyline", { state: "attached" });
           const what = `${name} at ${width}, ${colorScheme}`;
-          const over = await tab.page.evaluate(() => {
-            const wide = [...document.querySelectorAll("body *")].filter((one) => {
-              const hidden = one.closest(".unseen, thead, dialog, .skip, svg");
-              return !hidden && one.getClientRects().length > 0 && one.getBoundingClientRect().right > innerWidth + 1;
-            });
-            const body = document.scrollingElement.scrollWidth > innerWidth ? ["the page scrolls sideways"] : [];
-            return [...body, ...wide.map((one) => one.outerHTML.slice(0, 120))];
-          });
-          assert.deepEqual(over, [], `overflow: ${what}`);
-          await tab.judge(what);
+          await tab.fits(what);
           await tab.page.screenshot({ path: join(PICTURES, `${name}-${width}-${colorScheme}.png`), fullPage: true });
         }
         tab.faultless(`pages at ${width}, ${colorScheme}`);
@@ -301,8 +307,24 @@ const steps = {
 mkdirSync(PICTURES, { recursive: true });
 const only = process.argv[2];
 const gate = await Gate.start();
+const owned = await Device.start();
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
 let failed = 0;
+
+/** The steps of one part; of all of them, or of those that the command line names. */
+const walk = async (part, steps, gate) => {
+  for (const [name, step] of Object.entries(steps)) {
+    if (only && only !== part && !name.includes(only)) continue;
+    try {
+      await step(browser, gate, Tab);
+      console.log(`ok   ${name}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`FAIL ${name}\n${error.stack}\n${gate.process.exitCode === null ? "" : gate.printed}`);
+    }
+  }
+};
+
 try {
   // Something to be seen: a connection that moves bytes, one that is quiet, some refusals.
   gate.talker = await gate.run("third-party-app");
@@ -312,18 +334,11 @@ try {
   await until("some bytes", () => busy.received > 1000);
   gate.refused = await gate.run("unsigned-app");
   for (let times = 0; times < 3; times += 1) await gate.curl(gate.refused).ended;
-  for (const [name, step] of Object.entries(steps)) {
-    if (only && !name.includes(only)) continue;
-    try {
-      await step(browser, gate, Tab);
-      console.log(`ok   ${name}`);
-    } catch (error) {
-      failed += 1;
-      console.log(`FAIL ${name}\n${error.stack}\n${gate.process.exitCode === null ? "" : gate.printed}`);
-    }
-  }
+  await walk("demo", steps, gate);
+  await walk("device", device(PICTURES), owned);
 } finally {
   await browser.close();
+  await owned.stop();
   await gate.stop();
 }
 console.log(failed === 0 ? "the console holds" : `${failed} did not hold`);
