@@ -11,11 +11,22 @@ const ARMING = 700;
 const card = (tab, target) => tab.page.locator("#questions > .question").filter({ has: tab.page.locator(".target", { hasText: target }) });
 const allow = (tab, target) => card(tab, target).locator("[data-answer=allow]");
 
+/** Brings it into view. What scrolled there was not seen there yet, and sleeps first. */
+const look = async (tab, button) => {
+  await button.scrollIntoViewIfNeeded();
+  await tab.page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+};
+
+/** Waits until every question can be allowed. */
+const awake = (tab) =>
+  tab.page.waitForFunction(() => [...document.querySelectorAll("[data-answer=allow]")].every((button) => !button.disabled));
+
 /** For how long the button stayed asleep since the browser had it, as the page itself saw it. */
 const watchArming = (tab) =>
   tab.page.evaluate(() => {
     window.seen = [];
-    const note = (button) => window.seen.push({ at: performance.now(), asleep: button.disabled });
+    const which = (button) => button.closest(".question")?.querySelector(".target").textContent ?? "";
+    const note = (button) => window.seen.push({ at: performance.now(), asleep: button.disabled, card: which(button) });
     new MutationObserver((changes) => {
       for (const change of changes) {
         if (change.type === "attributes") note(change.target);
@@ -30,7 +41,7 @@ export const questions = (pictures) => ({
     await tab.signIn();
     await watchArming(tab);
     const run = await gate.run("operator-app");
-    const flow = gate.connect(run);
+    const flow = gate.curl(run);
     await card(tab, gate.origin).waitFor();
     const focused = await tab.page.evaluate(() => document.activeElement.dataset.answer ?? "");
     assert.equal(focused, "", "an answer has the focus by itself");
@@ -44,7 +55,9 @@ export const questions = (pictures) => ({
     assert.equal(await tab.page.textContent("#open-questions"), "1");
     assert.ok((await gate.ask("GET", "/v1/prompts")).json.items.some((one) => one.state === "open"));
     await allow(tab, gate.origin).click();
-    assert.equal(await flow.status, 200);
+    const { code, got } = await flow.ended;
+    assert.equal(code, 0);
+    assert.match(got, /hello from the origin/);
     await card(tab, gate.origin).waitFor({ state: "detached" });
     const { json } = await gate.ask("GET", "/v1/grants?app=operator-app");
     assert.deepEqual(json.items.map(({ target, permission }) => [target, permission]), [[gate.origin, "session"]]);
@@ -56,13 +69,14 @@ export const questions = (pictures) => ({
     const tab = await Tab.open(browser, gate);
     await tab.signIn();
     const run = await gate.run("operator-app");
-    const denied = gate.connect(run, "127.0.0.1:9");
+    const denied = gate.curl(run, "127.0.0.1:9");
     await card(tab, "127.0.0.1:9").focus();
     await tab.page.keyboard.press("d");
     assert.equal(await denied.status, 403);
+    assert.notEqual((await denied.ended).code, 0);
     await card(tab, "127.0.0.1:9").waitFor({ state: "detached" });
     assert.ok(await tab.page.evaluate(() => document.activeElement !== document.body), "the focus was lost");
-    const allowed = gate.connect(run, "127.0.0.1:10");
+    const allowed = gate.curl(run, "127.0.0.1:10");
     const asked = card(tab, "127.0.0.1:10");
     await asked.locator("input[value=host]").check();
     await asked.locator("input[value=single]").check();
@@ -70,7 +84,7 @@ export const questions = (pictures) => ({
     const answered = tab.page.waitForRequest((request) => request.url().endsWith("/answer"));
     // The focus may scroll the card into view, and what moved sleeps first.
     await asked.focus();
-    await tab.page.waitForFunction(() => !document.querySelector("[data-answer=allow]").disabled);
+    await awake(tab);
     await tab.page.keyboard.press("a");
     const body = JSON.parse((await answered).postData());
     assert.deepEqual(body, { answer: "allow", permission: "single", scope: "host", for: "10m" });
@@ -84,31 +98,69 @@ export const questions = (pictures) => ({
     await tab.close();
   },
 
-  async "a list that moves puts allow to sleep again, and what is closed elsewhere goes"(browser, gate, Tab) {
+  async "a question that stays where it is stays awake, one that moves sleeps again, and what is closed elsewhere goes"(browser, gate, Tab) {
     const tab = await Tab.open(browser, gate);
     await tab.signIn();
     await watchArming(tab);
     const run = await gate.run("operator-app");
-    gate.connect(run, "127.0.0.1:11");
+    gate.curl(run, "127.0.0.1:11");
     await card(tab, "127.0.0.1:11").waitFor();
-    await tab.page.waitForFunction(() => !document.querySelector("[data-answer=allow]").disabled);
+    await awake(tab);
     await card(tab, "127.0.0.1:11").locator("input[value=any]").check();
     await tab.page.evaluate(() => (window.seen = []));
-    const second = gate.connect(run, "127.0.0.1:12");
+    const second = gate.curl(run, "127.0.0.1:12");
     await card(tab, "127.0.0.1:12").waitFor();
-    await tab.page.waitForFunction(() => [...document.querySelectorAll("[data-answer=allow]")].every((button) => !button.disabled));
+    await awake(tab);
     const seen = await tab.page.evaluate(() => window.seen);
-    assert.ok(seen.some((one) => one.asleep) && seen.at(-1).at - seen[0].at >= ARMING, JSON.stringify(seen));
+    assert.equal(seen.filter((one) => one.card.includes("127.0.0.1:11")).length, 0, "nothing moved it");
+    const own = seen.filter((one) => one.card.includes("127.0.0.1:12"));
+    assert.ok(own[0].asleep && own.at(-1).at - own[0].at >= ARMING, JSON.stringify(seen));
     assert.ok(await card(tab, "127.0.0.1:11").locator("input[value=any]").isChecked(), "what was chosen is gone");
     const { json } = await gate.ask("GET", "/v1/prompts");
     const other = json.items.find((one) => one.target === "127.0.0.1:11");
     await tab.page.evaluate(() => (window.seen = []));
     await gate.ask("POST", `/v1/prompts/${other.id}/answer`, { answer: "deny" });
     await card(tab, "127.0.0.1:11").waitFor({ state: "detached" });
-    assert.ok((await tab.page.evaluate(() => window.seen)).some((one) => one.asleep), "the list moved, and allow stayed awake");
+    const moved = (await tab.page.evaluate(() => window.seen)).filter((one) => one.card.includes("127.0.0.1:12"));
+    assert.ok(moved.some((one) => one.asleep), "it moved, and allow stayed awake");
     await card(tab, "127.0.0.1:12").locator("[data-answer=deny]").click();
     assert.equal(await second.status, 403);
     tab.faultless("a list that moves");
+    await tab.close();
+  },
+
+  async "an app that asks and goes again and again holds nobody's Allow back but its own"(browser, gate, Tab) {
+    const tab = await Tab.open(browser, gate);
+    await tab.signIn();
+    await watchArming(tab);
+    const [own, hostile] = [await gate.run("operator-app"), await gate.run("third-party-app")];
+    const flow = gate.curl(own, "127.0.0.1:16");
+    await card(tab, "127.0.0.1:16").waitFor();
+    await look(tab, allow(tab, "127.0.0.1:16"));
+    await awake(tab);
+    await tab.page.evaluate(() => (window.seen = []));
+    let over = false;
+    const flood = (async () => {
+      for (let port = 100; !over; port += 1) {
+        const one = gate.curl(hostile, `127.0.0.1:${port}`);
+        await new Promise((later) => setTimeout(later, 150));
+        one.quit();
+      }
+    })();
+    const theirs = () => tab.page.evaluate(() => new Set(window.seen.filter((one) => one.card.includes("127.0.0.1:1")).map((one) => one.card)).size);
+    await until("the flood to be seen", async () => (await theirs()) > 8, 30);
+    const mine = await tab.page.evaluate(() => window.seen.filter((one) => one.card.endsWith("127.0.0.1:16")));
+    assert.deepEqual(mine, [], "the flood put another app's question to sleep");
+    await allow(tab, /127\.0\.0\.1:16$/).click({ timeout: 2000 });
+    await card(tab, /127\.0\.0\.1:16$/).waitFor({ state: "detached" });
+    over = true;
+    await flood;
+    // Nobody listens there: the gate let it through.
+    assert.ok(![0, 403].includes(await flow.status));
+    await gate.ask("DELETE", "/v1/grants?app=operator-app");
+    await until("the flood to be over", async () => (await gate.ask("GET", "/v1/prompts")).json.items.every((one) => one.state !== "open"));
+    for (const { id } of (await gate.ask("GET", "/v1/prompts")).json.items) await gate.ask("DELETE", `/v1/prompts/${id}`);
+    tab.faultless("a flood");
     await tab.close();
   },
 
@@ -116,14 +168,19 @@ export const questions = (pictures) => ({
     const run = await gate.run("third-party-app");
     const tab = await Tab.open(browser, gate);
     await tab.signIn();
-    const flow = gate.connect(run, "127.0.0.1:15");
+    const flow = gate.curl(run, "127.0.0.1:15");
     await card(tab, "127.0.0.1:15").waitFor();
     // The app goes without having heard an answer.
-    flow.socket.destroy();
+    flow.quit();
     await card(tab, "127.0.0.1:15").waitFor({ state: "detached", timeout: 40000 });
     const missed = tab.page.locator("#past li", { hasText: "127.0.0.1:15" });
+    for (const said of ["You have chosen no phrase yet", "This can cost money", "Not measured"]) {
+      assert.ok((await missed.textContent()).includes(said), `a missed question does not say: ${said}`);
+    }
+    await look(tab, missed.locator("[data-arms]"));
     await missed.locator("[data-arms]:not(:disabled)").click();
-    assert.match(await tab.page.textContent("#confirm-text"), /127\.0\.0\.1:15/);
+    assert.match(await tab.page.textContent("#confirm-text"), /127\.0\.0\.1:15\? This can cost money\./);
+    assert.ok(await tab.page.isDisabled("#confirm-yes"), "the second question takes a yes at once");
     await tab.page.click("#confirm-yes");
     await missed.waitFor({ state: "detached" });
     const { json } = await gate.ask("GET", "/v1/grants?app=third-party-app");
@@ -135,7 +192,7 @@ export const questions = (pictures) => ({
   async "a question is legible and accessible, narrow and wide, light and dark"(browser, gate, Tab) {
     const run = await gate.run("third-party-app");
     for (const [target, width, colorScheme] of [["127.0.0.1:13", 360, "light"], ["127.0.0.1:14", 1280, "dark"]]) {
-      gate.connect(run, target);
+      gate.curl(run, target);
       const context = { viewport: { width, height: 900 }, colorScheme };
       const tab = await Tab.open(browser, gate, { judged: true, context });
       await tab.signIn();

@@ -5,8 +5,8 @@ use rig::Rig;
 use rig::curl::Reply;
 
 /// Everything behind the token.
-const PAGES: [&str; 9] =
-    ["apps", "flows", "grants", "journal", "quality", "questions", "roots", "throughput", "verify"];
+const PAGES: [&str; 10] =
+    ["apps", "flows", "grants", "journal", "quality", "questions", "roots", "shadow", "throughput", "verify"];
 
 fn get(rig: &Rig, path: &str, fields: &[&str]) -> Reply {
     let url = format!("http://{}{path}", rig.ports().console);
@@ -48,6 +48,17 @@ fn no_page_is_shown_without_the_users_token() {
         );
         assert_eq!(get(&rig, &format!("{path}?token={}", rig.console_token()), &[]).status, 401, "{page}");
         assert_eq!(get(&rig, &path, &[&user]).status, 200, "{page}");
+    }
+    // The user is let in, and told by the API what is wrong.
+    for (page, wrong) in [("install", "container-malformed"), ("fetch", "request-malformed")] {
+        let url = format!("http://{}/console/{page}", rig.ports().console);
+        for (field, reason) in
+            [(None, "credentials-missing"), (Some(&app), "role-missing"), (Some(&user), wrong)]
+        {
+            let field = field.iter().flat_map(|field| ["--header", field.as_str()]);
+            let reply = Reply::of([url.as_str(), "--request", "POST"].into_iter().chain(field));
+            assert_eq!(reply.reason().as_deref(), Some(reason), "{page}: {}", reply.text());
+        }
     }
     assert_eq!(get(&rig, "/console/other", &[&user]).status, 404);
     assert_eq!(get(&rig, "/console/other", &[]).status, 401);

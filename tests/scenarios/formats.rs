@@ -14,6 +14,7 @@ use mexe_forge::sealed::SealDefect;
 use mexe_forge::timestamp;
 use mexe_model::SecurityDomain;
 use rig::cli::code;
+use rig::curl::Reply;
 use rig::verbs::{cli, done, earlier, file, refused, root_of};
 use rig::{Control, Output, Rig, packages, wait};
 use serde_json::json;
@@ -404,6 +405,14 @@ fn a_package_is_fetched_judged_and_installed_when_the_user_says_so() {
     // What the user was shown is what is installed: not the same bytes under another trust.
     let mut control = Control::of(&rig);
     let url = json!({ "url": "https://apps.example.org/app.jar" });
+    // The console shows the same before it is installed.
+    let page = format!("http://{}/console/fetch", rig.ports().console);
+    let user = format!("Authorization: Bearer {}", rig.console_token());
+    let page = Reply::of([page.as_str(), "--header", &user, "--data", &url.to_string()]);
+    assert_eq!(page.status, 200, "{}", page.text());
+    for said in ["Third party", "CN=", "was fetched", "/install\"", "nothing in advance"] {
+        assert!(page.text().contains(said), "{said}: {}", page.text());
+    }
     let shown = control.done("POST", "/v1/fetches", Some(&url)).json;
     assert_eq!(shown["domain"], "third-party", "{shown}");
     done(&rig, &["app", "remove", "third-party-app"]);

@@ -32,13 +32,16 @@ pub struct App {
     installed_at: Foreign,
     #[serde(default)]
     signers: Vec<Signer>,
+    #[serde(default)]
+    requested: Vec<Foreign>,
+    stated_reason: Option<Foreign>,
 }
 
 /// Who signed it, with the chain.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Signer {
     #[serde(default)]
-    subject: Foreign,
+    pub(crate) subject: Foreign,
     #[serde(default)]
     digest: Foreign,
     #[serde(default)]
@@ -97,16 +100,18 @@ impl Card {
 #[template(path = "apps.html")]
 pub struct Apps {
     cards: Vec<Card>,
+    /// The largest package that is taken, bytes.
+    most: u64,
 }
 
 impl Apps {
-    /// Of these apps, each with its runs and grants.
-    pub fn of(apps: Vec<App>, runs: &[Run], grants: &[Grant]) -> Self {
+    /// Of these apps, each with its runs and grants; a package may have `most` bytes.
+    pub fn of(apps: Vec<App>, runs: &[Run], grants: &[Grant], most: u64) -> Self {
         let card = |app: App| Card {
             runs: runs.iter().filter(|run| run.app == app.id).cloned().collect(),
             grants: grants.iter().filter(|grant| grant.app == app.id).cloned().collect(),
             app,
         };
-        Self { cards: apps.into_iter().map(card).collect() }
+        Self { cards: apps.into_iter().map(card).collect(), most }
     }
 }

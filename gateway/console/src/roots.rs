@@ -1,10 +1,11 @@
-//! Whom the device trusts, and who may change that.
+//! Whom the device trusts, what is revoked, and who may change that.
 
 use askama::Template;
+use mexe_model::WallTime;
 use serde::Deserialize;
 
 use crate::foreign::{Foreign, Word};
-use crate::words::Domain;
+use crate::words::{Domain, counted};
 
 /// One root, as `/v1/roots` shows it, or what was wrong with one.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,9 +42,59 @@ impl Root {
             || self.state.as_str() == "unaccepted"
     }
 
+    /// Only what the user added.
+    fn can_be_removed(&self) -> bool {
+        let of_the_user = self.provenance.as_ref().is_some_and(|provenance| provenance.raw() == "user");
+        self.is_the_users() && of_the_user
+    }
+
     fn can_be_disabled(&self) -> bool {
         self.is_the_users() && self.state.as_str() == "enabled"
     }
+}
+
+/// One revocation list, as `/v1/lists` shows it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct List {
+    #[serde(default)]
+    issuer: Foreign,
+    #[serde(default)]
+    number: Foreign,
+    state: Word,
+    #[serde(default)]
+    this_update: Foreign,
+    #[serde(default)]
+    next_update: Foreign,
+    #[serde(default)]
+    entries: usize,
+    #[serde(default)]
+    source: Foreign,
+}
+
+impl List {
+    /// What the user should know of its age.
+    fn warns(&self) -> Option<&'static str> {
+        match self.state.as_str() {
+            "current" => None,
+            "stale" => Some(
+                "Its issuer should have sent a newer one. What it revoked stays revoked; under strict rules nothing else of \
+                 that issuer counts either.",
+            ),
+            "future" => Some("It is from the future, and does not count yet."),
+            _ => Some("It does not count."),
+        }
+    }
+}
+
+/// How large a file may be that the gate takes in, bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Largest {
+    /// A certificate.
+    pub certificate: u64,
+    /// A revocation list.
+    pub list: u64,
+    /// An administrator's message.
+    pub message: u64,
 }
 
 /// Who administers the third party domain, as `/v1/administrator` shows it.
@@ -56,6 +107,19 @@ pub struct Administrator {
     #[serde(default)]
     overdue: bool,
     offered: Option<Offered>,
+    configuration: Option<Configuration>,
+}
+
+/// What the administrator's messages have made so far.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Configuration {
+    sequence: u64,
+    next_update: Option<WallTime>,
+    #[serde(default)]
+    enabled: Vec<Foreign>,
+    #[serde(default)]
+    disabled: Vec<Foreign>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -84,11 +148,13 @@ impl Administrator {
 pub struct Roots {
     administrator: Administrator,
     roots: Vec<Root>,
+    lists: Vec<List>,
+    largest: Largest,
 }
 
 impl Roots {
-    /// Of these roots and that administrator.
-    pub fn of(roots: Vec<Root>, administrator: Administrator) -> Self {
-        Self { administrator, roots }
+    /// Of these roots and lists and that administrator.
+    pub fn of(roots: Vec<Root>, lists: Vec<List>, administrator: Administrator, largest: Largest) -> Self {
+        Self { administrator, roots, lists, largest }
     }
 }

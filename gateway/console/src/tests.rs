@@ -85,8 +85,31 @@ fn app() -> Value {
         "digest": "cd", "format": "jar", "legacy": false, "restricted_to": ["network"], "qos_profile": "web",
         "installed_at": "2026-11-26T03:00:00.000Z",
         "signers": [{"subject": "CN=Weather Works", "digest": "SHA-256", "signature": "RSA", "chain": [certificate]}],
+        "requested": ["network.connect"], "stated_reason": "to show the forecast",
     })
 }
+
+/// As it stands before it is installed.
+fn fetched() -> Value {
+    let mut package = app();
+    package["id"] = json!(3);
+    package["url"] = json!("https://example.org/weather.jar");
+    package["file"] = json!("weather.jar");
+    package
+}
+
+fn list() -> Value {
+    json!({"issuer": "CN=Root", "number": "7", "state": "stale", "this_update": "2026-11-26T03:00:00.000Z",
+        "next_update": "2026-11-27T03:00:00.000Z", "entries": 2, "source": "root.crl"})
+}
+
+fn candidate() -> Value {
+    json!({"loaded": true, "since": "2026-11-26T03:00:00.000Z", "table": "candidate", "token_runs": "refuse",
+        "items": [{"domain": "operator", "group": "network", "difference": "would-ask", "count": 4},
+            {"domain": "operator", "group": null, "difference": "would-refuse", "count": 2}]})
+}
+
+const LARGEST: Largest = Largest { certificate: 1, list: 2, message: 3 };
 
 fn grant() -> Value {
     json!({"id": "grant-1", "app": "weather", "action": "network.connect", "target": "example.org",
@@ -125,7 +148,8 @@ fn root() -> Value {
 
 fn administrator() -> Value {
     json!({"administrator": "card", "why": "accepted-on-card", "device": "ab", "key": "cd",
-        "offered": {"iccid": "8949", "key": "ef"}})
+        "offered": {"iccid": "8949", "key": "ef"},
+        "configuration": {"sequence": 7, "next-update": 1_800_000_000_000_u64, "enabled": ["ab"], "disabled": []}})
 }
 
 fn rendered(page: impl Template) -> String {
@@ -149,15 +173,15 @@ fn pages_with(text: &str) -> Vec<String> {
     pages.push(rendered(Questions::of(read_all(&question()).unwrap(), Vec::new(), phrase)));
     let (runs, grants) = (read_all::<Run>(&run()).unwrap(), read_all::<Grant>(&grant()).unwrap());
     for value in each_replaced(&app(), text) {
-        pages.extend(read_all(&value).map(|all| rendered(Apps::of(all, &runs, &grants))));
+        pages.extend(read_all(&value).map(|all| rendered(Apps::of(all, &runs, &grants, 9))));
     }
     for value in each_replaced(&run(), text) {
         let apps = read_all(&app()).unwrap();
-        pages.extend(read_all(&value).map(|all: Vec<Run>| rendered(Apps::of(apps, &all, &[]))));
+        pages.extend(read_all(&value).map(|all: Vec<Run>| rendered(Apps::of(apps, &all, &[], 9))));
     }
     for value in each_replaced(&grant(), text) {
         let apps = || read_all::<App>(&app()).unwrap();
-        pages.extend(read_all(&value).map(|all: Vec<Grant>| rendered(Apps::of(apps(), &[], &all))));
+        pages.extend(read_all(&value).map(|all: Vec<Grant>| rendered(Apps::of(apps(), &[], &all, 9))));
         pages.extend(read_all(&value).map(|all| rendered(Grants::of(all, Vec::new(), apps()))));
     }
     for value in each_replaced(&schedule(), text) {
@@ -174,10 +198,22 @@ fn pages_with(text: &str) -> Vec<String> {
     }
     for value in each_replaced(&root(), text) {
         let administrator = read(&administrator()).unwrap();
-        pages.extend(read_all(&value).map(|all| rendered(Roots::of(all, administrator))));
+        pages
+            .extend(read_all(&value).map(|all| rendered(Roots::of(all, Vec::new(), administrator, LARGEST))));
     }
     for value in each_replaced(&administrator(), text) {
-        pages.extend(read(&value).map(|who| rendered(Roots::of(Vec::new(), who))));
+        pages.extend(read(&value).map(|who| rendered(Roots::of(Vec::new(), Vec::new(), who, LARGEST))));
+    }
+    for value in each_replaced(&list(), text) {
+        let administrator = read(&administrator()).unwrap();
+        pages
+            .extend(read_all(&value).map(|all| rendered(Roots::of(Vec::new(), all, administrator, LARGEST))));
+    }
+    for value in each_replaced(&candidate(), text) {
+        pages.extend(read(&value).map(|candidate| rendered(Shadow::of(candidate, 9))));
+    }
+    for value in each_replaced(&app(), text).into_iter().chain(each_replaced(&fetched(), text)) {
+        pages.extend(read(&value).map(|package| rendered(Judged::of(package))));
     }
     let profile = |text: &str| Profile {
         name: Foreign::new(text),
@@ -223,9 +259,59 @@ fn an_unverified_signer_is_never_named() {
         let page = rendered(Questions::of(read_all(&question).unwrap(), Vec::new(), None));
         assert!(!page.contains("CN=Weather Works") && page.contains("Nobody vouches for this app"));
         app["domain"] = domain;
-        let page = rendered(Apps::of(read_all(&app).unwrap(), &[], &[]));
+        let page = rendered(Apps::of(read_all(&app).unwrap(), &[], &[], 9));
         assert!(!page.contains("CN=Weather Works") && page.contains("nobody that this device knows"));
     }
+}
+
+#[test]
+fn a_fetched_package_says_what_it_is_before_it_is_installed() {
+    let mut package = fetched();
+    let page = rendered(Judged::of(read(&package).unwrap()));
+    for said in [
+        "Third party",
+        "CN=Weather Works",
+        "<code>network.connect</code>",
+        "“to show the forecast”",
+        "root-disabled",
+        "https://example.org/weather.jar",
+        "hx-post=\"/v1/fetches/3/install\"",
+        "hx-delete=\"/v1/fetches/3\"",
+    ] {
+        assert!(page.contains(said), "{said} is not in\n{page}");
+    }
+    package["domain"] = json!(null);
+    let page = rendered(Judged::of(read(&package).unwrap()));
+    assert!(!page.contains("CN=Weather Works") && page.contains("nobody that this device knows"));
+    let page = rendered(Judged::of(read(&app()).unwrap()));
+    assert!(page.contains("was installed") && !page.contains("/v1/fetches"));
+}
+
+#[test]
+fn an_outdated_list_says_so() {
+    for (state, says) in [
+        ("current", None),
+        ("stale", Some("should have sent a newer one")),
+        ("future", Some("from the future")),
+    ] {
+        let mut list = list();
+        list["state"] = json!(state);
+        let administrator = read(&administrator()).unwrap();
+        let page = rendered(Roots::of(Vec::new(), read_all(&list).unwrap(), administrator, LARGEST));
+        assert!(page.contains(&format!("<span class=\"state {state}\">{state}</span>")));
+        assert_eq!(page.contains("should have sent") || page.contains("from the future"), says.is_some());
+        assert!(says.is_none_or(|says| page.contains(says)), "{state}");
+    }
+}
+
+#[test]
+fn what_differs_comes_first_and_is_summed() {
+    let page = rendered(Shadow::of(read(&candidate()).unwrap(), 9));
+    let (refused, asked) = (page.rfind("Would have refused"), page.rfind("Would have asked"));
+    assert!(refused < asked, "{page}");
+    assert!(page.contains("<strong>2</strong> <span>Would have refused"));
+    let none = rendered(Shadow::of(read(&json!({"loaded": false})).unwrap(), 9));
+    assert!(none.contains("No candidate is loaded"));
 }
 
 #[test]
@@ -261,6 +347,23 @@ fn every_question_has_the_users_phrase_and_allow_asleep() {
     assert!(!page.contains("autofocus"));
     assert_eq!(page.matches("value=\"session\" checked").count(), 2);
     assert_eq!(page.matches("value=\"target\" checked").count(), 2);
+}
+
+#[test]
+fn a_missed_question_says_what_an_open_one_does() {
+    let mut question = question();
+    question["legacy"] = json!(true);
+    question["binding"] = json!("token");
+    for state in ["open", "missed"] {
+        question["state"] = json!(state);
+        let phrase = Some(Foreign::new("blue heron"));
+        let page = rendered(Questions::of(read_all(&question).unwrap(), Vec::new(), phrase));
+        for said in
+            ["<bdi>blue heron</bdi>", "can cost money", "<bdi>weathor</bdi>", "Old signature", "Not measured"]
+        {
+            assert!(page.contains(said), "{state}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@
   let pressed = false;
   let since = 0;
   let opened = [];
+  let waking = null;
 
   // --- what other scripts use --------------------------------------------------------------------------------------
 
@@ -31,10 +32,18 @@
   const refusal = (status, text) => {
     try {
       const problem = JSON.parse(text);
-      return [problem.detail, problem.help].filter(Boolean).join("; ") || `refused (${status})`;
+      const says = [problem.detail, problem.help].filter(Boolean).join("; ");
+      return problem.reason ? `${says} (${problem.reason})` : says || `refused (${status})`;
     } catch {
       return `refused (${status})`;
     }
+  };
+
+  /** Says what was wrong where it was asked for, when there is a line for it. */
+  const fault = (elt, text) => {
+    const line = elt.querySelector(".fault");
+    if (line) line.textContent = text;
+    else if (text) notice(text, true);
   };
 
   const answers = (yes) => {
@@ -143,14 +152,33 @@
     },
     encodeParameters: (_request, parameters) => {
       const entries = parameters instanceof FormData ? [...parameters.entries()] : Object.entries(parameters);
-      return JSON.stringify(Object.fromEntries(entries.filter(([, value]) => value !== "")));
+      return JSON.stringify(Object.fromEntries(entries));
     },
   });
+  htmx.defineExtension("as-file", { encodeParameters: (_request, parameters) => parameters.get("file") });
 
   const on = (name, hears) => document.body.addEventListener(name, hears);
 
   on("htmx:configRequest", (event) => {
-    event.detail.headers.Authorization = `Bearer ${token}`;
+    const { elt, headers, parameters, verb } = event.detail;
+    headers.Authorization = `Bearer ${token}`;
+    if (verb === "get") return;
+    fault(elt, "");
+    for (const { files, dataset } of elt.querySelectorAll("input[type=file]")) {
+      // The gate would refuse it as well, after all of it was sent.
+      if (!(files[0]?.size > dataset.most)) continue;
+      event.preventDefault();
+      fault(elt, `the file is larger than ${dataset.most} bytes, the most that the gate takes here (body-too-large)`);
+    }
+    // What was left empty is not said at all.
+    for (const [name, value] of [...parameters.entries()]) if (value === "" || value.size === 0) parameters.delete(name);
+    if (parameters.has("before")) parameters.set("before", new Date(Date.now() - parameters.get("before") * 3600000).toISOString());
+    if (elt.dataset.kind) headers["Content-Type"] = elt.dataset.kind;
+    const query = new URLSearchParams();
+    if (elt.dataset.named) query.set("file", parameters.get(elt.dataset.named)?.name);
+    if (parameters.has("downgrade")) query.set("downgrade", "true");
+    parameters.delete("downgrade");
+    if (String(query)) event.detail.path += `?${query}`;
   });
 
   on("htmx:confirm", (event) => {
@@ -160,6 +188,11 @@
     by("confirm-text").textContent = event.detail.question;
     by("confirm-yes").textContent = event.detail.elt.dataset.yes || "Yes";
     dialog.returnValue = "no";
+    // What sleeps on its page until it was seen does so here as well.
+    const yes = by("confirm-yes");
+    yes.disabled = "arms" in event.detail.elt.dataset;
+    clearTimeout(waking);
+    waking = setTimeout(() => (yes.disabled = false), 700);
     dialog.addEventListener("close", () => dialog.returnValue === "yes" && event.detail.issueRequest(true), { once: true });
     dialog.showModal();
     by("confirm-no").focus();
@@ -178,14 +211,20 @@
     for (const id of opened) by(id)?.setAttribute("open", "");
     localTimes(document);
     document.title = `${by("title")?.textContent ?? "Console"} · mexegate`;
+    if (event.detail.target.id === "came") by("judged-title").focus();
     if (event.detail.target.id === "live") document.dispatchEvent(new Event("mexegate:fresh"));
   });
 
   on("htmx:afterRequest", (event) => {
-    const { elt, successful, requestConfig } = event.detail;
+    const { elt, successful, requestConfig, xhr } = event.detail;
     if (successful) answers(true);
     if (requestConfig.verb === "get") return;
-    if (successful && elt.dataset.done) notice(elt.dataset.done);
+    if (successful && elt.dataset.done) notice(elt.dataset.done.replace(/\{(\w+)\}/, (_, name) => JSON.parse(xhr.responseText)[name]));
+    if (successful && elt.querySelector("input[type=file]")) elt.reset();
+    if (successful && elt.closest("[data-once]")) {
+      elt.closest("[data-once]").remove();
+      by("title").focus();
+    }
     if (successful && elt.id === "give") by("give-target").value = "";
     document.dispatchEvent(new Event("mexegate:changed"));
     refresh(true);
@@ -193,8 +232,9 @@
 
   on("htmx:responseError", (event) => {
     const { status, responseText } = event.detail.xhr;
+    const { elt } = event.detail;
     if (status === 401) signOut("The gate was started anew since, and has another token.");
-    else notice(refusal(status, responseText), true);
+    else fault(elt, refusal(status, responseText));
   });
 
   for (const lost of ["htmx:sendError", "htmx:timeout"]) on(lost, () => answers(false));
@@ -227,6 +267,11 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-save]");
     if (button) save(button.dataset.save, button.dataset.name);
+  });
+
+  document.addEventListener("change", async ({ target }) => {
+    const file = target.dataset?.fills && target.files[0];
+    if (file?.size <= target.dataset.most) by(target.dataset.fills).value = await file.text();
   });
 
   // --- the user ----------------------------------------------------------------------------------------------------

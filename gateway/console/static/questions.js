@@ -1,12 +1,13 @@
-// The page of questions. Nobody is hurried or tricked into an answer: Allow takes no click before the question has been in
-// view for a moment, and takes none again for as long whenever anything moved; it never has the focus by itself. Questions
-// that stay are left as they are, with what the user has chosen in them; those that were closed elsewhere go.
+// The page of questions. Nobody is hurried or tricked into an answer: an Allow takes no click before its question has been in
+// view for a moment, and takes none again for as long whenever it moved; it never has the focus by itself. One that stays
+// where it is stays awake, so that no app holds back the answers to another's questions. Questions that stay are left as they
+// are, with what the user has chosen in them; those that were closed elsewhere go.
 "use strict";
 
 (() => {
   const { ask, by, localTimes, notice, refusal, signOut, speak } = window.mexegate;
   const ARMING = 700;
-  let armed = null;
+  const places = new WeakMap();
   let asked = null;
   let again = false;
   const known = new Set();
@@ -14,26 +15,43 @@
   const cards = () => [...document.querySelectorAll("#questions > .question")];
   const allows = () => [...document.querySelectorAll("#questions [data-answer=allow], [data-arms]")];
 
-  /** Takes Allow away, and gives it back when what is there now has been seen for a moment. */
-  const rearm = () => {
-    clearTimeout(armed);
-    for (const button of allows()) {
-      if (document.activeElement === button) (button.closest(".question") ?? by("title")).focus({ preventScroll: true });
-      button.disabled = true;
-    }
-    if (document.hidden) return;
+  /** Takes one Allow away, and gives it back when it has been seen where it is now for a moment. */
+  const rearm = (button) => {
+    const place = { at: button.getBoundingClientRect() };
+    clearTimeout(places.get(button)?.timer);
+    places.set(button, place);
+    if (document.activeElement === button) (button.closest(".question") ?? by("title")).focus({ preventScroll: true });
+    button.disabled = true;
+    if (document.hidden || !button.isConnected) return;
     // The second frame comes when the first has been painted.
     requestAnimationFrame(() => requestAnimationFrame(() => {
-      clearTimeout(armed);
-      armed = setTimeout(() => {
-        for (const button of allows()) button.disabled = button.closest("[aria-busy]") !== null;
+      if (places.get(button) !== place) return;
+      place.timer = setTimeout(() => {
+        if (settle(button)) button.disabled = button.closest("[aria-busy]") !== null;
       }, ARMING);
     }));
   };
 
-  const seen = new ResizeObserver(rearm);
-  for (const name of ["scroll", "resize", "focus"]) addEventListener(name, rearm, { passive: true });
-  document.addEventListener("visibilitychange", rearm);
+  /** Puts an Allow to sleep that is not where it was seen. Whether it is. */
+  const settle = (button) => {
+    const [was, is] = [places.get(button)?.at, button.getBoundingClientRect()];
+    const stays = was && ["x", "y", "width", "height"].every((side) => Math.abs(was[side] - is[side]) < 1);
+    if (!stays) rearm(button);
+    return stays;
+  };
+
+  const settleAll = () => allows().forEach(settle);
+  const rearmAll = () => allows().forEach(rearm);
+
+  const seen = new ResizeObserver(settleAll);
+  for (const name of ["scroll", "resize"]) addEventListener(name, settleAll, { passive: true });
+  addEventListener("focus", rearmAll);
+  document.addEventListener("visibilitychange", rearmAll);
+  // Whatever moved it, and whether anybody noticed: what is pressed is where it was seen, or is not pressed.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-answer=allow], [data-arms]");
+    if (button && (button.disabled || !settle(button))) event.stopImmediatePropagation();
+  }, true);
 
   /** What is listed below the open questions: each line has a button of its own. */
   const listed = (past) => [...past.querySelectorAll("button")].map((button) => button.id).join();
@@ -43,14 +61,12 @@
     const list = by("questions");
     if (!list) return;
     const wanted = new Map([...fresh.querySelectorAll("#questions > .question")].map((card) => [card.id, card]));
-    let moved = false;
     for (const card of cards()) {
       if (wanted.has(card.id)) continue;
       const next = card.nextElementSibling ?? card.previousElementSibling ?? by("title");
       const focused = card.contains(document.activeElement);
       card.remove();
       if (focused) next.focus();
-      moved = true;
     }
     for (const [id, card] of wanted) {
       if (by(id)) {
@@ -58,19 +74,20 @@
         continue;
       }
       list.append(document.importNode(card, true));
-      moved = true;
     }
     by("no-questions").hidden = wanted.size > 0;
     const past = fresh.getElementById("past");
     if (past && listed(past) !== listed(by("past"))) {
       const focused = by("past").contains(document.activeElement) && document.activeElement.id;
-      by("past").replaceChildren(...document.importNode(past, true).childNodes);
+      const lines = document.importNode(past, true);
+      // The user may be answering one of them just now.
+      for (const line of lines.querySelectorAll("li[id]")) if (by(line.id)) line.replaceWith(by(line.id));
+      by("past").replaceChildren(...lines.childNodes);
       htmx.process(by("past"));
       localTimes(by("past"));
       if (focused) (by(focused) ?? by("title")).focus();
-      moved = true;
     }
-    if (moved) rearm();
+    settleAll();
   };
 
   /** Says on every page how many questions are open. */
@@ -110,7 +127,8 @@
 
   const answer = async (card, verdict) => {
     if (card.hasAttribute("aria-busy")) return;
-    if (verdict === "allow" && card.querySelector("[data-answer=allow]").disabled) return;
+    const allow = card.querySelector("[data-answer=allow]");
+    if (verdict === "allow" && (allow.disabled || !settle(allow))) return;
     const chosen = (name) => card.querySelector(`input[name="${card.id}-${name}"]:checked`)?.value;
     const limit = card.querySelector("select[name=for]").value;
     const body = { answer: verdict };
@@ -127,7 +145,7 @@
       notice("The gate does not answer; the question stays open.", true);
     }
     card.removeAttribute("aria-busy");
-    rearm();
+    rearm(allow);
     refresh();
   };
 
@@ -163,7 +181,7 @@
     seen.disconnect();
     if (by("questions")) {
       seen.observe(by("questions"));
-      rearm();
+      rearmAll();
     }
   });
   for (const name of ["mexegate:in", "mexegate:changed"]) document.addEventListener(name, refresh);

@@ -193,6 +193,8 @@ pub async fn look_at(
     let (judged, verification) = judge_file(gate, package.path(), &evidence, &gate.trusted()).await?;
     let trust = judged?;
     let facts = verification.package.as_ref();
+    // What nobody vouches for asks for nothing.
+    let signed = facts.filter(|_| trust != Trust::Untrusted);
     let shown = json!({
         "verdict": verdict::name(&verification.verdict),
         "domain": trust.domain(),
@@ -200,6 +202,10 @@ pub async fn look_at(
         "name": facts.and_then(|facts| facts.name.as_ref()),
         "version": facts.and_then(|facts| facts.version.as_ref()),
         "restricted_to": super::restricted(verdict::groups(&verification.verdict)),
+        "legacy": verdict::is_legacy(&verification.verdict),
+        "qos_profile": signed.and_then(|facts| facts.qos_profile.as_ref()),
+        "stated_reason": signed.and_then(|facts| facts.stated_reason.as_ref()),
+        "requested": signed.map(requested).unwrap_or_default(),
         "signers": verdict::signers(&verification.verdict),
         "digest": hex(&verification.digest),
     });

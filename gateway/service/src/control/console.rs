@@ -5,16 +5,18 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::body::{self, Body};
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use mexe_certs::ccm::CcmLimits;
 use mexe_console::asset::Asset;
 use mexe_console::{
-    Administrator, App, Apps, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Profile, Quality,
-    Question, Questions, Record, Root, Roots, Run, Schedule, Template, Verified, Word,
+    Administrator, App, Apps, Candidate, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Judged,
+    Largest, List, Package, Profile, Quality, Question, Questions, Record, Root, Roots, Run, Schedule,
+    Shadow, Template, Verified, Word,
 };
 use mexe_journal::VerifyError;
 use mexe_model::Reason;
@@ -24,9 +26,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::extract::Asked;
-use super::listen;
 use super::problem::Problem;
 use super::role::Caller;
+use super::{LARGEST_TABLE, listen};
 use crate::clock;
 use crate::gate::Gate;
 
@@ -45,6 +47,9 @@ pub fn pages_router(gate: Arc<Gate>, api: Router) -> Router {
         .route("/console/journal", get(journal))
         .route("/console/roots", get(roots))
         .route("/console/quality", get(quality))
+        .route("/console/shadow", get(shadow))
+        .route("/console/install", post(install))
+        .route("/console/fetch", post(fetch))
         .route("/console/verify", get(verify))
         .route("/console/throughput", get(throughput))
         .layer(middleware::from_fn(listen::only_admitted))
@@ -103,7 +108,11 @@ struct Api(Router);
 impl Api {
     /// What it answers to GET; its own refusal when it refuses.
     async fn get(&self, caller: &Caller, path: &str) -> Result<Value, NoPage> {
-        let mut request = Request::new(Body::empty());
+        self.ask(caller, path, Request::new(Body::empty())).await
+    }
+
+    /// What it answers to that request at that path.
+    async fn ask(&self, caller: &Caller, path: &str, mut request: Request) -> Result<Value, NoPage> {
         *request.uri_mut() = path.parse().map_err(malformed)?;
         request.extensions_mut().insert(caller.clone());
         let Ok(response) = self.0.clone().oneshot(request).await;
@@ -174,11 +183,33 @@ async fn questions(
     shown(&Questions::of(questions, denials, phrase))
 }
 
-async fn apps(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {
+async fn apps(
+    State(gate): State<Arc<Gate>>,
+    Extension(api): Extension<Api>,
+    caller: Extension<Caller>,
+) -> Page {
     let apps: Vec<App> = api.list(&caller, "/v1/apps").await?;
     let runs: Vec<Run> = api.list(&caller, "/v1/runs").await?;
     let grants: Vec<Grant> = api.list(&caller, "/v1/grants").await?;
-    shown(&Apps::of(apps, &runs, &grants))
+    shown(&Apps::of(apps, &runs, &grants, gate.config().limits.package))
+}
+
+/// Installs the package in the body, as the API does, and shows what it is.
+async fn install(
+    Extension(api): Extension<Api>,
+    caller: Extension<Caller>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Page {
+    let path = format!("/v1/apps?{}", query.unwrap_or_default());
+    let package: Package = read(api.ask(&caller, &path, request).await?)?;
+    shown(&Judged::of(package))
+}
+
+/// Fetches a package, as the API does, and shows what it is; the user then installs it, or throws it away.
+async fn fetch(Extension(api): Extension<Api>, caller: Extension<Caller>, request: Request) -> Page {
+    let package: Package = read(api.ask(&caller, "/v1/fetches", request).await?)?;
+    shown(&Judged::of(package))
 }
 
 async fn flows(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {
@@ -239,10 +270,25 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-async fn roots(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {
+async fn roots(
+    State(gate): State<Arc<Gate>>,
+    Extension(api): Extension<Api>,
+    caller: Extension<Caller>,
+) -> Page {
     let roots: Vec<Root> = api.list(&caller, "/v1/roots").await?;
+    let lists: Vec<List> = api.list(&caller, "/v1/lists").await?;
     let administrator: Administrator = read(api.get(&caller, "/v1/administrator").await?)?;
-    shown(&Roots::of(roots, administrator))
+    let largest = Largest {
+        certificate: gate.config().limits.body,
+        list: crate::trust::LARGEST_LIST,
+        message: u64::try_from(CcmLimits::default().message).unwrap_or(u64::MAX),
+    };
+    shown(&Roots::of(roots, lists, administrator, largest))
+}
+
+async fn shadow(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {
+    let candidate: Candidate = read(api.get(&caller, "/v1/shadow").await?)?;
+    shown(&Shadow::of(candidate, LARGEST_TABLE))
 }
 
 async fn quality(

@@ -98,12 +98,15 @@ pub const ROUTES: &[Route] = &[
 /// The pages of the console: what the user may see, as a page.
 pub const PAGES: &[Route] = &[
     Route { method: Method::GET, path: "/console/apps", roles: USER },
+    Route { method: Method::POST, path: "/console/fetch", roles: USER },
     Route { method: Method::GET, path: "/console/flows", roles: USER },
     Route { method: Method::GET, path: "/console/grants", roles: USER },
+    Route { method: Method::POST, path: "/console/install", roles: USER },
     Route { method: Method::GET, path: "/console/journal", roles: USER },
     Route { method: Method::GET, path: "/console/quality", roles: USER },
     Route { method: Method::GET, path: "/console/questions", roles: USER },
     Route { method: Method::GET, path: "/console/roots", roles: USER },
+    Route { method: Method::GET, path: "/console/shadow", roles: USER },
     Route { method: Method::GET, path: "/console/throughput", roles: USER },
     Route { method: Method::GET, path: "/console/verify", roles: USER },
 ];
