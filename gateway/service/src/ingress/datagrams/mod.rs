@@ -193,12 +193,12 @@ impl Association {
         let now = clock::now();
         let just_now = |(who, at): (SocketAddr, Instant)| who == from && now.since(at) < LOOK_AGAIN;
         let is_candidate = self.client.may_be(from) && !turned_away.is_some_and(just_now);
-        if is_candidate && sender::is_the_apps(self.client.control, from).await {
-            // A port that the kernel has found once it can connect to.
-            return SockRef::from(&*self.socket).connect(&from.into()).is_ok_and(|()| {
-                self.client.port = from.port();
-                true
-            });
+        if is_candidate
+            && sender::is_the_apps(self.client.control, from).await
+            && SockRef::from(&*self.socket).connect(&from.into()).is_ok()
+        {
+            self.client.port = from.port();
+            return true;
         }
         if is_candidate {
             *turned_away = Some((from, now));
