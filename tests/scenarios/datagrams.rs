@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
 use rig::exact::credentials;
 use rig::raw::{Credentials, No};
@@ -212,6 +213,32 @@ fn only_the_apps_socket_is_listened_to() {
     Peer::at("127.0.0.2:0").socket.send_to(&hello, elsewhere.relay).unwrap();
     wait::until("it to be dropped", || (dropped(&rig, "credentials-missing") == 2.0).then_some(()));
     fence(&elsewhere, &peer);
+}
+
+#[test]
+fn another_users_socket_is_not_the_apps_even_if_it_is_first() {
+    if !rustix::process::geteuid().is_root() {
+        println!("only root can be another user: not judged");
+        return;
+    }
+    const SEND: &str = "import socket, sys\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+        s.sendto(bytes.fromhex(sys.argv[2]), ('127.0.0.1', int(sys.argv[1])))\nsys.stdin.read()";
+    let rig = Rig::start();
+    let peer = Peer::start();
+    let (_, who) = permitted(&rig);
+    let association = Association::open(rig.ports().socks, &who).unwrap();
+    let port = peer.address().port();
+    let mut other = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", "/usr/bin/python3", "-c", SEND])
+        .args([association.relay.port().to_string(), format!("000000017f000001{port:04x}61")])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait::until("it to be dropped", || (dropped(&rig, "credentials-missing") == 1.0).then_some(()));
+    fence(&association, &peer);
+    assert!(peer.unread().is_empty());
+    drop(other.stdin.take());
+    assert!(other.wait().unwrap().success());
 }
 
 #[test]
