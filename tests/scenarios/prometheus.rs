@@ -292,7 +292,7 @@ fn only_closed_sets(page: &str) {
         ("direction", &["up", "down"]),
         ("domain", &["operator", "manufacturer", "third-party", "untrusted"]),
         ("format", &["detached", "jar", "midlet"]),
-        ("ingress", &["socks5", "http-connect", "http-forward"]),
+        ("ingress", &["socks5", "socks5-udp", "http-connect", "http-forward"]),
         ("permission", &["single", "session", "blanket"]),
         ("reason", &reasons),
         ("result", &["closed", "cut", "failed", "idle", "reset", "verified", "untrusted", "refused"]),

@@ -12,6 +12,8 @@ pub struct Action(Arc<str>);
 impl Action {
     /// Opening a stream connection to a host and port.
     pub const NETWORK_CONNECT: &'static str = "network.connect";
+    /// Exchanging datagrams with a host and port that the app contacts first.
+    pub const NETWORK_DATAGRAM: &'static str = "network.datagram";
     /// Asking for a traffic class above background.
     pub const NETWORK_QOS: &'static str = "network.qos";
 

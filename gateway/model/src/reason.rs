@@ -61,7 +61,7 @@ reasons! {
     CertificateNotYetValid, "certificate-not-yet-valid", "a certificate of the chain is not valid yet", "check the device's clock, or wait";
     CertificateRevoked, "certificate-revoked", "a certificate of the chain was revoked by its issuer", "get a package that is signed with another certificate";
     ClockSuspect, "clock-suspect", "the device's clock stands before a time that has certainly passed", "set the clock";
-    CommandUnsupported, "command-unsupported", "the proxy command is not offered", "use CONNECT";
+    CommandUnsupported, "command-unsupported", "the proxy command, or a fragment of a datagram, is not offered", "use CONNECT, or UDP ASSOCIATE with whole datagrams";
     ContainerMalformed, "container-malformed", "the package is not a well-formed archive", "build the package again with standard tools";
     CredentialsMissing, "credentials-missing", "the connection names no run", "start a run and use its proxy URL";
     CredentialsWrong, "credentials-wrong", "the credentials belong to no live run", "start a run and use its proxy URL";
@@ -77,7 +77,7 @@ reasons! {
     GateStopping, "gate-stopping", "the gate is shutting down", "try again when it is back";
     HandshakeTimeout, "handshake-timeout", "the client did not finish its request in time", "send the whole request at once";
     IdTaken, "id-taken", "another app already has that id", "remove the other app, or choose another name";
-    IdleTimeout, "idle-timeout", "no byte moved for longer than limits.idle", "keep the connection alive, or raise limits.idle";
+    IdleTimeout, "idle-timeout", "nothing moved for longer than limits.idle, or limits.datagram_idle", "keep the connection alive, or raise the limit";
     JournalUnavailable, "journal-unavailable", "the decision cannot be written down, so nothing may open", "free space on the state directory's disk; see /readyz";
     KeyTooSmall, "key-too-small", "a key of the chain is too small to vouch for anything", "use RSA 2048 or larger, or an elliptic curve";
     LimitConnections, "limit-connections", "too many connections are open", "close some, or raise limits.connections";

@@ -2,6 +2,7 @@
 //! decision on each address, a traffic class, a lease, a journal record, the connection, one more look at the policy,
 //! and then bytes. Whatever says no on the way is written down and ends it.
 
+mod datagrams;
 mod no;
 mod quality;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mexe_journal::{Change, Outcome, Record};
-use mexe_model::{Action, BitRate, Endpoint, FlowId, GrantId, Host, Instant, Reason};
+use mexe_model::{BitRate, Endpoint, FlowId, GrantId, Host, Instant, Reason};
 use mexe_policy::prompts::Subject;
 use mexe_policy::{ActionId, Decision, Facts, Target, Ticket};
 use mexe_qos::{Marking, Meter, Profile};
@@ -20,6 +21,7 @@ use tokio::net::TcpStream;
 
 use self::no::No;
 use self::quality::{Quality, quality};
+use crate::actions;
 use crate::clock;
 use crate::flows::Entry;
 use crate::gate::Gate;
@@ -29,7 +31,7 @@ use crate::prompts::{Held, Wishing};
 use crate::refused::Refused;
 use crate::runs::Run;
 use crate::schedules::{self, Used};
-use crate::upstream;
+use crate::upstream::{self, Upstream};
 
 /// What an app asked for.
 pub struct Asked {
@@ -37,6 +39,8 @@ pub struct Asked {
     pub flow: FlowId,
     /// Who asks.
     pub run: Arc<Run>,
+    /// What it is to the policy.
+    pub action: ActionId,
     /// Where to.
     pub endpoint: Endpoint,
     /// The same as text, which is written down more than once.
@@ -47,9 +51,9 @@ pub struct Asked {
 }
 
 /// A connection that everything agreed on, and that is there.
-pub struct Flow {
+pub struct Flow<S = TcpStream> {
     /// The connection to the destination.
-    pub upstream: TcpStream,
+    pub upstream: S,
     /// This end of it.
     pub local: SocketAddr,
     /// The right to move bytes; dropping it ends the flow's books.
@@ -64,16 +68,16 @@ pub struct Flow {
 ///
 /// # Errors
 /// Every reason of the policy, the limits, the resolver and the destination, and [`Reason::JournalUnavailable`].
-pub async fn open(
+pub async fn open<S: Upstream>(
     gate: &Arc<Gate>,
     run: &Arc<Run>,
     endpoint: Endpoint,
     ingress: Ingress,
     place: Result<Option<Place>, Reason>,
-) -> Result<Flow, Refused> {
+) -> Result<Flow<S>, Refused> {
     let target = endpoint.to_string().into();
     let (flow, run, began) = (gate.next_flow(), Arc::clone(run), clock::now());
-    let asked = Asked { flow, run, endpoint, target, ingress, began };
+    let asked = Asked { flow, run, action: S::action(&gate.actions), endpoint, target, ingress, began };
     match settle(gate, &asked, place).await {
         Ok(agreed) => connect(gate, asked, agreed).await,
         Err(no) => {
@@ -109,19 +113,20 @@ async fn settle(
     loop {
         // Before deciding: what changes from here on is not overlooked.
         let changed = gate.prompts.changed.notified();
-        let (ticket, addresses) = match permitted(gate, asked).await {
-            Ok(permitted) => permitted,
-            Err(No::Refused(reason)) => {
-                held.settled();
-                return Err(reason);
-            }
-            Err(No::Unanswered(rule)) => {
-                let subject = Subject::Endpoint(asked.endpoint.clone());
-                let wishing = Wishing { run: &asked.run, flow: asked.flow, subject };
-                held.wait(gate, wishing, &rule, changed).await?;
-                continue;
-            }
-        };
+        let (ticket, addresses) =
+            match permitted(gate, asked).await.and_then(|found| datagrams::fit(gate, asked, found)) {
+                Ok(permitted) => permitted,
+                Err(No::Refused(reason)) => {
+                    held.settled();
+                    return Err(reason);
+                }
+                Err(No::Unanswered(rule)) => {
+                    let subject = Subject::Endpoint(asked.endpoint.clone());
+                    let wishing = Wishing { run: &asked.run, flow: asked.flow, subject };
+                    held.wait(gate, wishing, &rule, changed).await?;
+                    continue;
+                }
+            };
         let mut quality = quality(gate, asked);
         let mut lease = register(gate, asked, &ticket, &quality);
         // One performance, one winner: who comes second decides again, without this grant.
@@ -161,16 +166,16 @@ fn register(gate: &Gate, asked: &Asked, ticket: &Ticket, quality: &Quality) -> L
 /// Decides on the name, only then resolves, decides on every address (S6).
 async fn permitted(gate: &Gate, asked: &Asked) -> Result<(Ticket, Vec<SocketAddr>), No> {
     let port = asked.endpoint.port;
-    let connect = gate.actions.connect;
     match &asked.endpoint.host {
         Host::Address(address) => {
-            let ticket = decide(gate, asked, connect, Target::Address { address: *address, port })?;
+            let ticket = decide(gate, asked, asked.action, Target::Address { address: *address, port })?;
             Ok((ticket, vec![SocketAddr::new(*address, port)]))
         }
         Host::Name(name) => {
-            decide(gate, asked, connect, Target::Name { name, port })?;
+            decide(gate, asked, asked.action, Target::Name { name, port })?;
             let found = upstream::resolve(name, gate.config().limits.connect).await?;
-            let ticket = decide(gate, asked, connect, Target::Resolved { name, port, addresses: &found })?;
+            let resolved = Target::Resolved { name, port, addresses: &found };
+            let ticket = decide(gate, asked, asked.action, resolved)?;
             let chosen = ticket.addresses.choose(&found);
             Ok((ticket, chosen.map(|address| SocketAddr::new(address, port)).collect()))
         }
@@ -200,11 +205,12 @@ fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> R
     }
 }
 
-async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow, Refused> {
+async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow<S>, Refused> {
     let Agreed { place, ticket, addresses, quality, mut lease, mut used, held } = agreed;
     // From here on whoever drops this half-way, because the app has left, closes the books by it.
     let mut books = Books {
         gate: Arc::clone(gate),
+        detail: None,
         asked,
         place,
         profile: Arc::clone(&quality.profile),
@@ -224,7 +230,7 @@ async fn connect(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow,
     let connected = tokio::select! {
         biased;
         reason = lease.cancelled() => Err(reason),
-        connected = upstream::connect(&addresses, marking, gate.config().limits.connect) => connected,
+        connected = S::connect(&addresses, marking, gate.config().limits.connect) => connected,
     };
     // A change of the policy while we connected counts (S7): nothing has been sent yet.
     let confirmed = match connected {
@@ -293,7 +299,7 @@ fn confirm(
             Host::Name(name) => Target::Resolved { name, port, addresses: &ips },
             Host::Address(address) => Target::Address { address: *address, port },
         };
-        let again = decide(gate, asked, gate.actions.connect, target).map_err(|no| no.reason())?;
+        let again = decide(gate, asked, asked.action, target).map_err(|no| no.reason())?;
         // What is used up was counted for the one grant.
         let counted = again.grant != ticket.grant
             && (gate.schedules.has(ticket.grant) || gate.schedules.has(again.grant));
@@ -301,6 +307,13 @@ fn confirm(
             return Err(Reason::PermissionRevoked);
         }
         lease.renew_under(again.epoch, Some(again.grant), lease.handle().keys().qos_grant);
+    }
+}
+
+impl<S> Flow<S> {
+    /// Takes the flow apart for a door that moves the bytes itself.
+    pub fn into_parts(self) -> (S, Lease, Books, Limits) {
+        (self.upstream, self.lease, self.books, self.limits)
     }
 }
 
@@ -328,17 +341,14 @@ impl Flow {
         };
         self.books.close(&moved);
     }
-
-    /// Takes the flow apart for a door that moves the bytes itself.
-    pub fn into_parts(self) -> (TcpStream, Lease, Books, Limits) {
-        (self.upstream, self.lease, self.books, self.limits)
-    }
 }
 
 /// What has to be written down when a flow ends.
 pub struct Books {
     /// The gate.
     pub gate: Arc<Gate>,
+    /// What its last record tells besides.
+    pub detail: Option<serde_json::Value>,
     asked: Asked,
     place: Option<Place>,
     profile: Arc<Profile>,
@@ -417,6 +427,7 @@ impl Books {
             app: Some(run.app.clone()),
             run: Some(run.id),
             target: Some(self.asked.target.to_string()),
+            detail: self.detail.take(),
             ..Record::flow_end(clock::wall())
         };
         self.gate.journal.note(record);
@@ -437,19 +448,11 @@ fn explain(asked: &Asked, reason: Reason) -> String {
 }
 
 fn record_of(gate: &Gate, asked: &Asked) -> Record {
-    let policy = gate.policy();
-    let cell = policy.table().cell(gate.actions.connect, asked.run.trust);
     Record {
         flow: Some(asked.flow),
-        domain: Some(asked.run.trust),
-        action: Some(Action::NETWORK_CONNECT.into()),
-        rule: Some(format!("{} {cell} ({})", Action::NETWORK_CONNECT, cell.provenance).into()),
-        binding: Some(asked.run.binding.as_str().into()),
         ingress: Some(asked.ingress.as_str().into()),
-        app: Some(asked.run.app.clone()),
-        run: Some(asked.run.id),
         target: Some(asked.target.to_string()),
-        ..Record::decision(clock::wall())
+        ..actions::record_of(gate, &asked.run, asked.action)
     }
 }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::apps::Apps;
+use crate::associations::Associations;
 use crate::calls::Calls;
 use crate::clock;
 use crate::config::{Config, Guard};
@@ -57,11 +58,13 @@ impl Listening {
     }
 }
 
-/// The two actions that the gate itself asks about.
+/// The actions that the gate itself asks about.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnActions {
     /// `network.connect`.
     pub connect: ActionId,
+    /// `network.datagram`.
+    pub datagram: ActionId,
     /// `network.qos`.
     pub qos: ActionId,
 }
@@ -123,6 +126,8 @@ pub struct Gate {
     last_cut: AtomicU64,
     /// Open flows.
     pub flows: Flows,
+    /// Where apps send their datagrams.
+    pub associations: Associations,
     /// Connection limits.
     pub permits: Permits,
     /// The series.
@@ -186,6 +191,7 @@ impl Gate {
             pipes: PipePool::default(),
             last_cut: AtomicU64::new(0),
             flows: Flows::default(),
+            associations: Associations::default(),
             metrics: Metrics::new()?,
             listening: parts.listening,
             trusted: ArcSwap::from_pointee(parts.trusted),

@@ -4,6 +4,7 @@
 
 pub mod actions;
 pub mod apps;
+pub mod associations;
 pub mod calls;
 pub mod card;
 pub mod cli;

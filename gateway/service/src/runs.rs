@@ -46,6 +46,8 @@ pub struct Run {
     pub open: AtomicUsize,
     /// Connections open now, of all runs of the app.
     pub open_in_app: Arc<AtomicUsize>,
+    /// Bytes of datagrams that wait until it is decided whether they may go.
+    pub held: AtomicUsize,
     rate: Option<DefaultDirectRateLimiter>,
     token: [u8; 32],
     began: Instant,
@@ -152,6 +154,7 @@ impl Runs {
             started: at,
             process: AtomicU32::new(new.process.unwrap_or(0)),
             open: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             rate: new.rate.map(|rate| RateLimiter::direct(Quota::per_second(rate))),
             token: hash(&token),
             began: now,

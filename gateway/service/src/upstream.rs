@@ -2,17 +2,22 @@
 //! is looked up once, as it is: no search list, no second look-up between decision and connect. Candidates race as RFC
 //! 8305 describes it, a quarter of a second apart.
 
+mod datagrams;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use mexe_model::{DomainName, Reason};
+use mexe_policy::ActionId;
 use mexe_qos::Marking;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::gate::OwnActions;
 
 /// How long one candidate has before the next one starts as well.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -60,11 +65,41 @@ fn in_hosts_file(text: &str, name: &str) -> Vec<IpAddr> {
     found
 }
 
+/// What carries a flow on the outside.
+pub trait Upstream: Sized + Send {
+    /// What opening one is to the policy.
+    fn action(actions: &OwnActions) -> ActionId;
+
+    /// Connects to one of the candidates, and to nothing else.
+    ///
+    /// # Errors
+    /// Why none of them can be had.
+    fn connect(
+        candidates: &[SocketAddr],
+        marking: Marking,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Connected<Self>, Reason>> + Send;
+}
+
+impl Upstream for TcpStream {
+    fn action(actions: &OwnActions) -> ActionId {
+        actions.connect
+    }
+
+    fn connect(
+        candidates: &[SocketAddr],
+        marking: Marking,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Connected, Reason>> + Send {
+        connect(candidates, marking, patience)
+    }
+}
+
 /// A connection, and its two ends.
 #[derive(Debug)]
-pub struct Connected {
+pub struct Connected<S = TcpStream> {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: S,
     /// This end.
     pub local: SocketAddr,
     /// The candidate that answered.

@@ -8,12 +8,15 @@
     reason = "tests"
 )]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::{Request, Uri};
-use mexe_wire::socks5::{Command, MAX_HANDSHAKE, Malformed, Parser, Step, client};
+use mexe_wire::socks5::{
+    Command, MAX_HANDSHAKE, MAX_REPLY_HEADER, MAX_REQUEST_HEADER, Malformed, Parser, ReplyHeader, Step,
+    client, datagram,
+};
 use mexe_wire::telephone::{EmergencyNumbers, Number, Tones};
 use mexe_wire::{RawHost, Target, basic, forward};
 use proptest::prelude::*;
@@ -98,6 +101,45 @@ proptest! {
             }
         }
         prop_assert!(fed <= MAX_HANDSHAKE);
+    }
+
+    #[test]
+    fn a_datagram_reads_back_and_so_does_the_header_of_its_answer(
+        target in target(),
+        payload in proptest::collection::vec(any::<u8>(), 0..200),
+        from in (any::<IpAddr>(), 1u16..).prop_map(SocketAddr::from),
+    ) {
+        let mut bytes = client::datagram(&target, &payload).unwrap();
+        prop_assert!(bytes.len() - payload.len() <= MAX_REQUEST_HEADER);
+        let read = datagram(&mut bytes).unwrap();
+        prop_assert_eq!(read.payload, &payload[..]);
+        let again = read.destination.target().unwrap();
+        prop_assert!(again.port == target.port && again.host.same_as(&target.host), "{} {}", again, target);
+        let header = ReplyHeader::new(from);
+        prop_assert!(header.as_slice().len() <= MAX_REPLY_HEADER);
+        let mut answer = [header.as_slice(), &payload].concat();
+        let read = datagram(&mut answer).unwrap();
+        prop_assert_eq!(read.payload, &payload[..]);
+        let sender = Target { host: RawHost::Address(from.ip()), port: from.port() };
+        prop_assert_eq!(read.destination.target().unwrap(), sender);
+    }
+
+    #[test]
+    fn no_bytes_make_the_datagram_reader_panic_or_invent_a_payload(
+        start in 0usize..6,
+        garbage in proptest::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let bytes = [&b"\0\0\0\x03\xff"[..start.min(5)], &garbage].concat();
+        let mut copy = bytes.clone();
+        if let Ok(read) = datagram(&mut copy) {
+            let header = 3 + read.destination.as_bytes().len();
+            prop_assert!(header <= MAX_REQUEST_HEADER);
+            prop_assert_eq!(read.payload, &bytes[header..]);
+            if let Ok(target) = read.destination.target() {
+                let mut again = client::datagram(&target, read.payload).unwrap();
+                prop_assert_eq!(datagram(&mut again).unwrap(), read);
+            }
+        }
     }
 
     #[test]

@@ -217,6 +217,8 @@ pub struct Limits {
     pub connect: Duration,
     /// Without a byte in either direction.
     pub idle: Duration,
+    /// The same for a flow of datagrams, which has no other end.
+    pub datagram_idle: Duration,
     /// From the signal to stop until open flows are cut.
     pub drain: Duration,
     /// A package.
@@ -266,6 +268,7 @@ pub(super) fn check(
             handshake: raw.limits.handshake.0,
             connect: raw.limits.connect.0,
             idle: raw.limits.idle.0,
+            datagram_idle: raw.limits.datagram_idle.0,
             drain: raw.limits.drain.0,
             package: raw.limits.package.0,
             body: raw.limits.body.0,

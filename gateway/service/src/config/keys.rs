@@ -90,6 +90,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.handshake", Kind::Text),
     key("limits.connect", Kind::Text),
     key("limits.idle", Kind::Text),
+    key("limits.datagram_idle", Kind::Text),
     key("limits.drain", Kind::Text),
     key("limits.package", Kind::Text),
     key("limits.body", Kind::Text),

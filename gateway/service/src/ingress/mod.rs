@@ -2,6 +2,7 @@
 //! connection that waits for a permit, so that a flood waits in the kernel's queue and not in our memory.
 
 pub mod client;
+mod datagrams;
 mod forward;
 mod http;
 mod socks;

@@ -1,16 +1,18 @@
-//! The SOCKS5 door (RFC 1928, RFC 1929): user name and password name the run, CONNECT opens a flow. The codec is
-//! `mexe-wire`'s; here are the socket and the time limit.
+//! The SOCKS5 door (RFC 1928, RFC 1929): user name and password name the run, CONNECT opens a flow, UDP ASSOCIATE
+//! an association ([`super::datagrams`]). The codec is `mexe-wire`'s; here are the socket and the time limit.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use mexe_model::Reason;
+use mexe_wire::Target;
 use mexe_wire::socks5::{self, Command, Parser, ReplyCode, Request, Step, credentials_answer, reply_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::client::{close_gently, has_left};
+use super::datagrams::Association;
 use super::{endpoint, turn_away};
 use crate::clock;
 use crate::flow::{self, Flow};
@@ -25,17 +27,26 @@ const DOOR: Ingress = Ingress::Socks5;
 /// Serves one connection.
 pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: Stranger) {
     // Boxed: what the handshake needs is given back before the long part begins.
-    if let Some((flow, client, early)) = Box::pin(handshake(&gate, client, permit)).await {
-        drop(gate);
-        flow.carry(client, early).await;
+    match Box::pin(handshake(&gate, client, permit)).await {
+        Some(Opened::Stream(flow, client, early)) => {
+            drop(gate);
+            flow.carry(client, early).await;
+        }
+        // Boxed: there are fewer of these than of streams, and they are larger.
+        Some(Opened::Datagrams(association, control)) => Box::pin(association.serve(control)).await,
+        None => {}
     }
 }
 
-async fn handshake(
-    gate: &Arc<Gate>,
-    mut client: TcpStream,
-    permit: Stranger,
-) -> Option<(Flow, TcpStream, Bytes)> {
+/// What came of a handshake.
+enum Opened {
+    /// A flow, the app's end of it, and what the app has sent already.
+    Stream(Flow, TcpStream, Bytes),
+    /// An association, and the connection that it lives by.
+    Datagrams(Association, TcpStream),
+}
+
+async fn handshake(gate: &Arc<Gate>, mut client: TcpStream, permit: Stranger) -> Option<Opened> {
     let mut input = BytesMut::with_capacity(1024);
     let patience = gate.config().limits.handshake;
     let leave = permit.leave();
@@ -73,6 +84,7 @@ async fn handshake(
             () = has_left(&client) => return None,
         },
         (Command::Connect, Err(reason)) => Err(reason),
+        (Command::UdpAssociate, _) => return associate(gate, &run, client, &request.target, place).await,
         _ => Err(Reason::CommandUnsupported),
     };
     let flow = match opened {
@@ -88,9 +100,34 @@ async fn handshake(
     };
     let reply = ReplyCode::Succeeded.encode(flow.local);
     match client.write_all(&reply).await {
-        Ok(()) => Some((flow, client, input.freeze())),
+        Ok(()) => Some(Opened::Stream(flow, client, input.freeze())),
         Err(_) => {
             flow.client_left();
+            None
+        }
+    }
+}
+
+async fn associate(
+    gate: &Arc<Gate>,
+    run: &Arc<Run>,
+    mut client: TcpStream,
+    asked: &Target,
+    place: Result<Place, Reason>,
+) -> Option<Opened> {
+    let begun = Association::open(gate, run, &client, asked, place).await;
+    let begun = begun.and_then(|association| {
+        let address = association.address().map_err(|_| Reason::UpstreamUnreachable)?;
+        Ok((association, ReplyCode::Succeeded.encode(address)))
+    });
+    match begun {
+        Ok((association, reply)) => {
+            client.write_all(&reply).await.ok()?;
+            Some(Opened::Datagrams(association, client))
+        }
+        Err(reason) => {
+            let _ = client.write_all(&reply_for(reason).encode_unbound()).await;
+            close_gently(client).await;
             None
         }
     }

@@ -24,11 +24,13 @@ pub enum Ingress {
     HttpForward,
     /// SOCKS5 CONNECT.
     Socks5,
+    /// SOCKS5 UDP ASSOCIATE.
+    Socks5Udp,
 }
 
 impl Ingress {
     /// All doors.
-    pub const ALL: [Self; 3] = [Self::HttpConnect, Self::HttpForward, Self::Socks5];
+    pub const ALL: [Self; 4] = [Self::HttpConnect, Self::HttpForward, Self::Socks5, Self::Socks5Udp];
 
     /// The stable name.
     pub const fn as_str(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Ingress {
             Self::HttpConnect => "http-connect",
             Self::HttpForward => "http-forward",
             Self::Socks5 => "socks5",
+            Self::Socks5Udp => "socks5-udp",
         }
     }
 }
@@ -114,6 +117,7 @@ pub struct Metrics {
     /// Time from a revoke (or other end of a right) to the last byte, seconds.
     pub flow_cut_seconds: Histogram,
     policed_bytes: IntCounterVec,
+    datagrams_dropped: IntCounterVec,
     verifications: IntCounterVec,
     verification_seconds: HistogramVec,
     roots: IntGaugeVec,
@@ -206,6 +210,11 @@ impl Metrics {
                 "Bytes that met the meter of their class",
                 &["class", "direction", "verdict"],
             )?,
+            datagrams_dropped: counters(
+                "datagrams_dropped_total",
+                "Datagrams that went no further",
+                &["reason"],
+            )?,
             verifications: counters("verifications_total", "Packages judged", &["format", "result"])?,
             verification_seconds: times(
                 "verification_seconds",
@@ -260,7 +269,9 @@ impl Metrics {
             for class in TrafficClass::ALL {
                 for direction in ["up", "down"] {
                     self.flow_bytes.with_label_values(&[trust.as_str(), class.as_str(), direction]);
-                    self.policed_bytes.with_label_values(&[class.as_str(), direction, "conforming"]);
+                    for verdict in ["conforming", "dropped"] {
+                        self.policed_bytes.with_label_values(&[class.as_str(), direction, verdict]);
+                    }
                 }
                 for ingress in Ingress::ALL {
                     let labels = [trust.as_str(), class.as_str(), ingress.as_str()];
@@ -303,6 +314,16 @@ impl Metrics {
     /// Counts a connection that was turned away before it named a target it may ask for.
     pub fn refused(&self, ingress: Ingress, reason: Reason) {
         self.connections_refused.with_label_values(&[ingress.as_str(), reason.code()]).inc();
+    }
+
+    /// The series of datagrams that are dropped for this reason.
+    pub fn datagrams_dropped(&self, reason: Reason) -> IntCounter {
+        self.datagrams_dropped.with_label_values(&[reason.code()])
+    }
+
+    /// The series of bytes that a class's meter does not let through in this direction.
+    pub fn policed(&self, class: TrafficClass, direction: &str) -> IntCounter {
+        self.policed_bytes.with_label_values(&[class.as_str(), direction, "dropped"])
     }
 
     /// Counts a question that is answered, after so long, or not answered.

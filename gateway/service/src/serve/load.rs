@@ -132,7 +132,11 @@ pub(super) fn own_actions(table: &SecurityTable) -> Result<OwnActions, ServeErro
         let missing = || ServeError::process("use the security table", format!("it has no row `{name}`"));
         table.action(name).ok_or_else(missing)
     };
-    Ok(OwnActions { connect: find(Action::NETWORK_CONNECT)?, qos: find(Action::NETWORK_QOS)? })
+    Ok(OwnActions {
+        connect: find(Action::NETWORK_CONNECT)?,
+        datagram: find(Action::NETWORK_DATAGRAM)?,
+        qos: find(Action::NETWORK_QOS)?,
+    })
 }
 
 pub(super) fn profiles(config: &Config) -> Result<ProfileSet, ServeError> {

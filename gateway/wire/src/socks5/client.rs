@@ -30,6 +30,22 @@ pub fn credentials(user: &str, password: &str) -> Result<Vec<u8>, TooLong> {
 /// [`TooLong`] when the host name is longer than 255 bytes.
 pub fn request(command: Command, target: &Target) -> Result<Vec<u8>, TooLong> {
     let mut message = vec![VERSION, command.code(), 0];
+    put(&mut message, target)?;
+    Ok(message)
+}
+
+/// A datagram for `target`, with its header.
+///
+/// # Errors
+/// [`TooLong`] when the host name is longer than 255 bytes.
+pub fn datagram(target: &Target, payload: &[u8]) -> Result<Vec<u8>, TooLong> {
+    let mut message = vec![0; 3];
+    put(&mut message, target)?;
+    message.extend(payload);
+    Ok(message)
+}
+
+fn put(message: &mut Vec<u8>, target: &Target) -> Result<(), TooLong> {
     match &target.host {
         RawHost::Address(IpAddr::V4(address)) => {
             message.push(ADDRESS_IPV4);
@@ -45,7 +61,7 @@ pub fn request(command: Command, target: &Target) -> Result<Vec<u8>, TooLong> {
         }
     }
     message.extend(target.port.to_be_bytes());
-    Ok(message)
+    Ok(())
 }
 
 /// Reads a reply off the front of `bytes`: its code, the bound address, and how many bytes it took. `None` while it is

@@ -2,10 +2,13 @@
 //! answer. Messages come out of [`Parser`] one at a time, whatever the split of the bytes; what follows the request is
 //! left in the buffer for the relay. No other method than user name and password is ever chosen.
 //!
+//! The datagrams of an association have their own header each: [`datagram`](fn@datagram), [`ReplyHeader`].
+//!
 //! Order of a handshake: greeting, [`Greeting::answer`]; credentials, [`credentials_answer`]; request,
 //! [`ReplyCode::encode`]. A [`Malformed`] message ends it: send [`Malformed::reply`], then close.
 
 pub mod client;
+mod datagram;
 mod parser;
 mod reply;
 #[cfg(test)]
@@ -13,6 +16,9 @@ mod tests;
 
 use mexe_model::Reason;
 
+pub use datagram::{
+    BadDatagram, Datagram, Destination, MAX_REPLY_HEADER, MAX_REQUEST_HEADER, ReplyHeader, datagram,
+};
 pub use parser::{Malformed, Parser, Step};
 pub use reply::{ReplyCode, reply_for};
 

@@ -95,7 +95,7 @@ pub(super) fn rows(found: &Found) -> Vec<Row> {
     rows.extend(
         found.config.as_ref().iter().flat_map(|config| [prompts(config), revocation(config), card(config)]),
     );
-    rows.push(not_yet("datagrams", "only TCP passes the gate: UDP ASSOCIATE and MASQUE are not offered"));
+    rows.push(not_yet("masque", "datagrams pass by SOCKS5 alone: MASQUE is not offered"));
     rows
 }
 
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn what_is_not_enforced_is_said_even_when_all_is_well() {
         let rows = rows(&healthy());
-        for check in ["confinement", "datagrams", "bearers"] {
+        for check in ["confinement", "masque", "bearers"] {
             assert_eq!(rows.iter().find(|row| row.check == check).unwrap().state, State::Missing, "{check}");
         }
         for check in ["prompts", "revocation", "card", "clock"] {

@@ -1,0 +1,358 @@
+//! SOCKS5 UDP ASSOCIATE (RFC 1928, sections 4 and 7). An association is one socket that takes datagrams from one app, for
+//! as long as the connection that asked for it stands. Each destination of these is a flow of its own: decided on,
+//! journalled and cut like any other ([`crate::flow`]), carried by a task that hands the answers back ([`passage`]).
+//!
+//! What goes up passes here: read the header, find the destination, look at its lease and its meter, send. For a destination
+//! that is open nothing of that takes memory, a lock or a line in a log.
+
+mod destinations;
+mod passage;
+mod scratch;
+mod sender;
+mod tally;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mexe_journal::{Outcome, Record};
+use mexe_model::{Instant, Reason};
+use mexe_policy::{Decision, Facts, Target as Wanted};
+use mexe_relay::{Lease, LeaseKeys};
+use mexe_wire::Target;
+use mexe_wire::socks5::datagram;
+use socket2::SockRef;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::destinations::{Destinations, Fate};
+use self::passage::{Errand, News};
+use self::tally::Tally;
+use crate::actions;
+use crate::associations::Listed;
+use crate::clock;
+use crate::gate::Gate;
+use crate::observe::metrics::Ingress;
+use crate::permits::Place;
+use crate::runs::Run;
+
+/// The door's name.
+pub(super) const DOOR: Ingress = Ingress::Socks5Udp;
+/// Datagrams that are moved before others have a turn.
+const BATCH: usize = 64;
+/// Who was turned away is not looked at again for so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// What flows may have to tell before they wait.
+const NEWS: usize = 64;
+
+/// One association.
+pub(super) struct Association {
+    gate: Arc<Gate>,
+    run: Arc<Run>,
+    /// Takes the app's datagrams, and gives it the answers.
+    socket: Arc<UdpSocket>,
+    client: Client,
+    destinations: Destinations,
+    tally: Tally,
+    news: mpsc::Receiver<News>,
+    to_here: mpsc::Sender<News>,
+    /// Cancelled when the association ends.
+    closing: CancellationToken,
+    lease: Lease,
+    _listed: Listed,
+    _place: Place,
+}
+
+/// Who may send.
+#[derive(Clone, Copy, Debug)]
+struct Client {
+    /// Both ends of the control connection, the app's first.
+    control: (SocketAddr, SocketAddr),
+    /// The port that the app said it would send from; 0 when it did not.
+    port: u16,
+}
+
+impl Client {
+    /// The app's host, IPv4 in its own form.
+    fn ip(&self) -> IpAddr {
+        self.control.0.ip().to_canonical()
+    }
+
+    fn may_be(&self, from: SocketAddr) -> bool {
+        from.ip() == self.ip() && (self.port == 0 || self.port == from.port())
+    }
+}
+
+impl Association {
+    /// Begins one. What it refuses has been written down.
+    ///
+    /// # Errors
+    /// The limits, what the policy refuses whatever the destination, [`Reason::UpstreamUnreachable`] when no socket can be
+    /// had where the control connection came in.
+    pub(super) async fn open(
+        gate: &Arc<Gate>,
+        run: &Arc<Run>,
+        control: &TcpStream,
+        asked: &Target,
+        place: Result<Place, Reason>,
+    ) -> Result<Self, Reason> {
+        let begun = place.and_then(|place| Self::begin(gate, run, control, asked, place));
+        if let Err(reason) = &begun {
+            refuse(gate, run, *reason).await;
+        }
+        begun
+    }
+
+    fn begin(
+        gate: &Arc<Gate>,
+        run: &Arc<Run>,
+        control: &TcpStream,
+        asked: &Target,
+        place: Place,
+    ) -> Result<Self, Reason> {
+        if gate.is_stopping() {
+            return Err(Reason::GateStopping);
+        }
+        // First the lease, then the decision: an end of the run in between is seen by one of the two.
+        let keys = LeaseKeys {
+            flow: gate.next_flow(),
+            run: run.id,
+            app: run.app.clone(),
+            root: run.root.clone(),
+            grant: None,
+            qos_grant: None,
+        };
+        let lease = gate.leases.open(keys, gate.policy().epoch(), clock::now());
+        may_ever(gate, run)?;
+        let ends = || Ok((control.peer_addr()?, control.local_addr()?));
+        let no_socket = |_: io::Error| Reason::UpstreamUnreachable;
+        let control: (SocketAddr, SocketAddr) = ends().map_err(no_socket)?;
+        let (socket, address) = bind(control.1).map_err(no_socket)?;
+        let (to_here, news) = mpsc::channel(NEWS);
+        Ok(Self {
+            socket: Arc::new(socket),
+            client: Client { control, port: asked.port },
+            destinations: Destinations::new(Arc::clone(run)),
+            tally: Tally::new(Arc::clone(gate), Arc::clone(run)),
+            news,
+            to_here,
+            closing: CancellationToken::new(),
+            lease,
+            _listed: gate.associations.list(address),
+            _place: place,
+            gate: Arc::clone(gate),
+            run: Arc::clone(run),
+        })
+    }
+
+    /// Where the app is to send to.
+    ///
+    /// # Errors
+    /// The socket's own.
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until the control connection ends, or the run, or the gate.
+    pub(super) async fn serve(mut self, control: TcpStream) {
+        let mut closed = pin!(ended(&control));
+        let gate = Arc::clone(&self.gate);
+        let mut stopped = pin!(gate.stopped());
+        let (mut is_stopping, mut is_known, mut turned_away) = (false, false, None);
+        loop {
+            // A graceful stop waits for flows, not for somebody who might open one.
+            if is_stopping && !self.destinations.any_live() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                _ = self.lease.cancelled() => return,
+                () = &mut closed => return,
+                () = &mut stopped, if !is_stopping => is_stopping = true,
+                Some(news) = self.news.recv() => self.learn(news),
+                ready = self.socket.readable() => match ready {
+                    Ok(()) if !is_known => is_known = self.meet(&mut turned_away).await,
+                    Ok(()) => {
+                        if self.take() {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    /// Looks at who sends before the first datagram is read. From the first that is the app's on, the kernel lets nobody
+    /// else's in. `turned_away` is who was looked at last and was not it.
+    async fn meet(&mut self, turned_away: &mut Option<(SocketAddr, Instant)>) -> bool {
+        let Ok(from) = self.socket.try_peek_sender() else { return false };
+        let now = clock::now();
+        let just_now = |(who, at): (SocketAddr, Instant)| who == from && now.since(at) < LOOK_AGAIN;
+        let is_candidate = self.client.may_be(from) && !turned_away.is_some_and(just_now);
+        if is_candidate
+            && sender::is_the_apps(self.client.control, from).await
+            && SockRef::from(&*self.socket).connect(&from.into()).is_ok()
+        {
+            self.client.port = from.port();
+            return true;
+        }
+        if is_candidate {
+            *turned_away = Some((from, now));
+        }
+        scratch::with(|buffer| {
+            if self.socket.try_recv_from(buffer).is_ok() {
+                self.tally.unasked(Reason::CredentialsMissing, clock::now());
+            }
+        });
+        false
+    }
+
+    /// Takes what has arrived; true when there may be more.
+    fn take(&mut self) -> bool {
+        let now = clock::now();
+        scratch::with(|buffer| {
+            for _ in 0..BATCH {
+                match self.socket.try_recv_from(buffer) {
+                    // What came from others before the socket was connected is still in its queue.
+                    Ok((_, from)) if !self.client.may_be(from) => {
+                        self.tally.unasked(Reason::CredentialsMissing, now);
+                    }
+                    Ok((length, _)) => {
+                        self.pass_on(buffer.get_mut(..length).unwrap_or_default(), now);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                    // The app's socket was not there for an answer; it may be again.
+                    Err(_) => {}
+                }
+            }
+            true
+        })
+    }
+
+    fn pass_on(&mut self, bytes: &mut [u8], now: Instant) {
+        let read = match datagram(bytes) {
+            Ok(read) => read,
+            Err(bad) => return self.tally.unasked(bad.reason(), now),
+        };
+        match self.destinations.offer(read, now, || self.gate.policy().epoch()) {
+            Fate::Done => {}
+            Fate::Dropped(reason) => self.tally.count(reason, 1),
+            Fate::NoRoom => self.tally.unasked(Reason::LimitConnections, now),
+            Fate::Begins(key) => {
+                let endpoint = read.destination.target().map_err(|bad| bad.reason());
+                match endpoint.and_then(|target| super::endpoint(&target)) {
+                    Ok(endpoint) => {
+                        let errand = Errand {
+                            gate: Arc::clone(&self.gate),
+                            run: Arc::clone(&self.run),
+                            endpoint,
+                            key,
+                            news: self.to_here.clone(),
+                            closing: self.closing.clone(),
+                            client: Arc::clone(&self.socket),
+                        };
+                        self.gate.spawn(errand.run());
+                    }
+                    Err(reason) => {
+                        self.tally.unasked(reason, now);
+                        let _ = self.destinations.refused(&key, reason, self.refusal_stands(reason), now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn learn(&mut self, news: News) {
+        let now = clock::now();
+        match news {
+            News::Opened(key, passage) => {
+                for reason in self.destinations.opened(&key, *passage, now) {
+                    self.tally.count(reason, 1);
+                }
+            }
+            News::Refused(key, reason) => {
+                let lost = self.destinations.refused(&key, reason, self.refusal_stands(reason), now);
+                self.tally.count(reason, lost);
+            }
+            News::Ended(key) => self.destinations.ended(&key),
+        }
+    }
+
+    /// For how long, and in which state of the policy, a refusal answers for the next datagrams as well. A question that
+    /// nobody answered is not asked again for every datagram.
+    fn refusal_stands(&self, reason: Reason) -> destinations::Stands {
+        let patience = self.gate.config().policy.prompt_wait;
+        let least = destinations::REFUSAL_STANDS;
+        let time = if reason == Reason::PromptTimeout { patience.max(least) } else { least };
+        destinations::Stands { time, epoch: self.gate.policy().epoch() }
+    }
+}
+
+impl Drop for Association {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+/// Completes when the control connection has ended. What an app sends on it means nothing.
+async fn ended(control: &TcpStream) {
+    loop {
+        if control.readable().await.is_err() {
+            return;
+        }
+        match control.try_read(&mut [0; 256]) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// A socket where the control connection came in, on a port of the kernel's choice.
+fn bind(local: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
+    let mut address = local;
+    address.set_port(0);
+    if let IpAddr::V4(ip) = local.ip().to_canonical() {
+        address = SocketAddr::new(ip.into(), 0);
+    }
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    Ok((UdpSocket::from_std(socket)?, address))
+}
+
+/// Whether any destination could be permitted: who may send nothing at all is told so at once.
+fn may_ever(gate: &Gate, run: &Run) -> Result<(), Reason> {
+    let facts = Facts {
+        app: &run.app,
+        trust: run.trust,
+        groups: run.groups,
+        legacy: run.legacy,
+        suspended: false,
+        run: Some(run.facts()),
+        action: gate.actions.datagram,
+        target: Wanted::None,
+    };
+    match gate.policy().decide(clock::now(), &facts) {
+        Decision::Refuse(reason, _) => Err(reason),
+        Decision::Allow(_) | Decision::Ask(_) => Ok(()),
+    }
+}
+
+async fn refuse(gate: &Gate, run: &Run, reason: Reason) {
+    gate.metrics.refused(DOOR, reason);
+    let record = Record {
+        decision: Some(Outcome::Deny),
+        reason: Some(reason),
+        ingress: Some(DOOR.as_str().into()),
+        ..actions::record_of(gate, run, gate.actions.datagram)
+    };
+    if let Err(error) = gate.journal.record(record).await {
+        tracing::warn!(%error, %reason, "a refusal could not be written down");
+    }
+}

@@ -1,0 +1,315 @@
+//! One flow of datagrams: opened like any other, then a passage. The association sends up through it ([`Passage`]), a task of
+//! its own brings down what the destination answers ([`Errand`]) and ends it: cut, quiet for too long, or with the
+//! association.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mexe_model::{Endpoint, Instant, Reason};
+use mexe_qos::Meter;
+use mexe_qos::meter::Grant;
+use mexe_relay::{Allowance, End, Lease, LeaseHandle, Outcome, Taken};
+use mexe_wire::socks5::{MAX_REPLY_HEADER, ReplyHeader};
+use prometheus::IntCounter;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use serde_json::json;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use super::{BATCH, DOOR, scratch};
+use crate::clock;
+use crate::flow;
+use crate::gate::Gate;
+use crate::runs::Run;
+
+/// What a flow tells its association.
+pub(super) enum News {
+    /// It may be sent through.
+    Opened(Arc<[u8]>, Box<Passage>),
+    /// It may not be.
+    Refused(Arc<[u8]>, Reason),
+    /// It is over.
+    Ended(Arc<[u8]>),
+}
+
+/// What both directions of a flow count.
+#[derive(Debug)]
+struct Counts {
+    up: AtomicU64,
+    down: AtomicU64,
+    /// When a datagram moved last.
+    active: AtomicU64,
+}
+
+impl Counts {
+    fn moved(&self, counter: &AtomicU64, now: Instant) {
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.active.store(now.as_nanos(), Ordering::Relaxed);
+    }
+}
+
+/// A meter, and the series of what it does not let through.
+struct Police {
+    meter: Option<Meter>,
+    /// The budget of a schedule.
+    allowance: Option<Arc<Allowance>>,
+    lease: LeaseHandle,
+    dropped: IntCounter,
+}
+
+impl Police {
+    /// Whether a datagram may pass. It passes whole or not at all: one that is larger than the burst never does.
+    fn lets_pass(&mut self, length: usize, now: Instant) -> bool {
+        let bytes = u64::try_from(length).unwrap_or(u64::MAX);
+        if !self.has_budget(bytes) {
+            self.dropped.inc_by(bytes);
+            return false;
+        }
+        let passes = self.is_within_rate(bytes, now);
+        if let Some(allowance) = self.allowance.as_ref().filter(|_| !passes) {
+            allowance.give_back(bytes);
+        }
+        passes
+    }
+
+    /// Takes the whole datagram from the budget, or nothing. What comes while the budget's next part is written down is
+    /// dropped; after its last byte the flow is over.
+    fn has_budget(&self, bytes: u64) -> bool {
+        let Some(allowance) = &self.allowance else { return true };
+        match allowance.take(bytes) {
+            Taken::Bytes(taken) if taken == bytes => true,
+            Taken::Bytes(taken) => {
+                allowance.give_back(taken);
+                false
+            }
+            // An empty datagram costs nothing.
+            Taken::Later | Taken::Never if bytes == 0 => true,
+            Taken::Later => false,
+            Taken::Never => {
+                self.lease.cancel(Reason::BudgetUsedUp);
+                false
+            }
+        }
+    }
+
+    fn is_within_rate(&mut self, bytes: u64, now: Instant) -> bool {
+        let Some(meter) = &mut self.meter else { return true };
+        let granted = match meter.ask(now, bytes) {
+            Grant::Advance(granted) => granted,
+            Grant::WaitUntil(_) => 0,
+        };
+        if granted == bytes {
+            return true;
+        }
+        meter.refund(now, granted);
+        self.dropped.inc_by(bytes);
+        false
+    }
+}
+
+/// The way up.
+pub(super) struct Passage {
+    socket: Arc<UdpSocket>,
+    lease: LeaseHandle,
+    police: Police,
+    counts: Arc<Counts>,
+}
+
+impl Passage {
+    /// Sends one datagram; tells why it was dropped. What the meter drops, it has counted itself.
+    pub(super) fn send(&mut self, payload: &[u8], now: Instant) -> Option<Reason> {
+        if let Some(reason) = self.lease.cancel_reason() {
+            return Some(reason);
+        }
+        if !self.police.lets_pass(payload.len(), now) {
+            return None;
+        }
+        let sent = send(&self.socket, payload);
+        match sent {
+            Ok(_) => {
+                self.lease.count_up(u64::try_from(payload.len()).unwrap_or(u64::MAX));
+                self.counts.moved(&self.counts.up, now);
+                None
+            }
+            Err(error) => Some(reason_of(error)),
+        }
+    }
+}
+
+/// Sends at once or not at all: a datagram that would have to wait is dropped. (tokio's own would first have to be told that
+/// a new socket can be written to.)
+fn send(socket: &UdpSocket, datagram: &[u8]) -> Result<usize, Errno> {
+    match rustix::net::send(socket, datagram, SendFlags::DONTWAIT) {
+        // What a router or the peer said to a datagram before is told once, in place of sending this one.
+        Err(Errno::CONNREFUSED | Errno::HOSTUNREACH) => {
+            rustix::net::send(socket, datagram, SendFlags::DONTWAIT)
+        }
+        sent => sent,
+    }
+}
+
+fn reason_of(error: Errno) -> Reason {
+    match error {
+        Errno::MSGSIZE => Reason::BodyTooLarge,
+        Errno::AGAIN | Errno::NOBUFS => Reason::LimitRate,
+        Errno::CONNREFUSED => Reason::UpstreamRefused,
+        _ => Reason::UpstreamUnreachable,
+    }
+}
+
+/// A flow to be opened and seen through to its end.
+pub(super) struct Errand {
+    pub(super) gate: Arc<Gate>,
+    pub(super) run: Arc<Run>,
+    pub(super) endpoint: Endpoint,
+    /// What the association calls it.
+    pub(super) key: Arc<[u8]>,
+    pub(super) news: mpsc::Sender<News>,
+    /// Cancelled when the association ends.
+    pub(super) closing: CancellationToken,
+    /// The association's socket, which is connected to the app's.
+    pub(super) client: Arc<UdpSocket>,
+}
+
+impl Errand {
+    pub(super) async fn run(self) {
+        let Self { gate, run, endpoint, key, news, closing, client } = self;
+        let place = gate.permits.flow(&run).map(Some);
+        let opened = tokio::select! {
+            biased;
+            // The user need not answer for an app that waits no longer.
+            () = closing.cancelled() => return,
+            opened = Box::pin(flow::open::<UdpSocket>(&gate, &run, endpoint, DOOR, place)) => opened,
+        };
+        let (upstream, lease, mut books, limits) = match opened {
+            Ok(flow) => flow.into_parts(),
+            Err(refused) => {
+                // An association that has ended needs no news.
+                let _ = news.send(News::Refused(key, refused.reason)).await;
+                return;
+            }
+        };
+        let counts = Arc::new(Counts {
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+            active: AtomicU64::new(clock::now().as_nanos()),
+        });
+        let [up, down] = books.policed();
+        let upstream = Arc::new(upstream);
+        let police = |meter, dropped| Police {
+            meter,
+            allowance: limits.allowance.clone(),
+            lease: lease.handle(),
+            dropped,
+        };
+        let passage = Passage {
+            socket: Arc::clone(&upstream),
+            lease: lease.handle(),
+            police: police(limits.up, up),
+            counts: Arc::clone(&counts),
+        };
+        let _ = news.send(News::Opened(Arc::clone(&key), Box::new(passage))).await;
+        let police = police(limits.down, down);
+        let mut way = Down { upstream, client, lease, police, counts };
+        let end = way.carry(&gate, &closing).await;
+        let counted = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        books.detail = Some(json!({
+            "datagrams_up": counted(&way.counts.up),
+            "datagrams_down": counted(&way.counts.down),
+        }));
+        let handle = way.lease.handle();
+        books.close(&Outcome { bytes_up: handle.bytes_up(), bytes_down: handle.bytes_down(), end });
+        drop(way);
+        let _ = news.send(News::Ended(key)).await;
+    }
+}
+
+/// The way down.
+struct Down {
+    upstream: Arc<UdpSocket>,
+    client: Arc<UdpSocket>,
+    lease: Lease,
+    police: Police,
+    counts: Arc<Counts>,
+}
+
+impl Down {
+    async fn carry(&mut self, gate: &Gate, closing: &CancellationToken) -> End {
+        let Ok(remote) = self.upstream.peer_addr() else { return End::Closed };
+        let header = ReplyHeader::new(remote);
+        let header = header.as_slice();
+        let idle = gate.config().limits.datagram_idle;
+        let quiet_at =
+            |counts: &Counts| Instant::from_nanos(counts.active.load(Ordering::Relaxed)).after(idle);
+        let mut timer = pin!(sleep_until(mexe_relay::clock::deadline(quiet_at(&self.counts))));
+        let mut closing = pin!(closing.cancelled());
+        loop {
+            tokio::select! {
+                biased;
+                reason = self.lease.cancelled() => return End::Cut(reason),
+                () = &mut closing => return End::Closed,
+                ready = self.upstream.readable() => {
+                    if ready.is_err() {
+                        return End::Closed;
+                    }
+                    if self.take(header, remote, gate) {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                () = &mut timer => {
+                    let quiet_at = quiet_at(&self.counts);
+                    if clock::now() >= quiet_at {
+                        return End::Idle;
+                    }
+                    timer.as_mut().reset(mexe_relay::clock::deadline(quiet_at));
+                }
+            }
+        }
+    }
+
+    /// Hands the app what has arrived; true when there may be more.
+    fn take(&mut self, header: &[u8], remote: std::net::SocketAddr, gate: &Gate) -> bool {
+        let now = clock::now();
+        scratch::with(|buffer| {
+            for _ in 0..BATCH {
+                let Some(payload) = buffer.get_mut(MAX_REPLY_HEADER..) else { return false };
+                let length = match self.upstream.try_recv_from(payload) {
+                    // What came before the socket was connected may be anybody's.
+                    Ok((_, from)) if from.port() != remote.port() || from.ip() != remote.ip() => {
+                        gate.metrics.datagrams_dropped(Reason::TargetOutOfScope).inc();
+                        continue;
+                    }
+                    Ok((length, _)) => length,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                    // Nobody is there, or a router says no: the next datagram may still arrive.
+                    Err(_) => continue,
+                };
+                if self.lease.cancel_reason().is_some() {
+                    return false;
+                }
+                if !self.police.lets_pass(length, now) {
+                    continue;
+                }
+                // The header goes right before what was read.
+                let start = MAX_REPLY_HEADER - header.len();
+                if let Some(place) = buffer.get_mut(start..MAX_REPLY_HEADER) {
+                    place.copy_from_slice(header);
+                }
+                let whole = buffer.get(start..MAX_REPLY_HEADER + length).unwrap_or_default();
+                match send(&self.client, whole) {
+                    Ok(_) => {
+                        self.lease.count_down(u64::try_from(length).unwrap_or(u64::MAX));
+                        self.counts.moved(&self.counts.down, now);
+                    }
+                    Err(error) => gate.metrics.datagrams_dropped(reason_of(error)).inc(),
+                }
+            }
+            true
+        })
+    }
+}
