@@ -1,6 +1,6 @@
 //! Event schedules: what the user signed off once, and is not asked for again. A schedule lies in the database as it was
-//! signed; the policy holds the grants that it stands for, each with its hours, and [`keeper`] sees to it that they end
-//! when the hours do. What is used of a budget is written down before it is used ([`used`]). What a schedule means is
+//! signed; the policy holds the grants that it stands for, each with its hours, and `keeper` sees to it that they end
+//! when the hours do. What is used of a budget is written down before it is used (`used`). What a schedule means is
 //! `mexe-policy`'s.
 
 mod keeper;
