@@ -7,7 +7,7 @@
 //!
 //! let grant = r#"{"id":"grant-1","app":"weather","action":"network.connect","target":"<b>","permission":"session",
 //!     "granted_at":"2026-01-31T12:00:00.000Z","runs":[]}"#;
-//! let page = Grants::of(vec![serde_json::from_str(grant).unwrap()], Vec::new()).render().unwrap();
+//! let page = Grants::of(vec![serde_json::from_str(grant).unwrap()], Vec::new(), Vec::new()).render().unwrap();
 //! assert!(page.contains("&#60;b&#62;"));
 //! ```
 
