@@ -165,7 +165,7 @@ export const questions = (pictures) => ({
   },
 
   async "a missed question can be allowed for the next time, after another question"(browser, gate, Tab) {
-    const run = await gate.run("third-party-app");
+    const run = await gate.run("manufacturer-app");
     const tab = await Tab.open(browser, gate);
     await tab.signIn();
     const flow = gate.curl(run, "127.0.0.1:15");
@@ -183,14 +183,14 @@ export const questions = (pictures) => ({
     assert.ok(await tab.page.isDisabled("#confirm-yes"), "the second question takes a yes at once");
     await tab.page.click("#confirm-yes");
     await missed.waitFor({ state: "detached" });
-    const { json } = await gate.ask("GET", "/v1/grants?app=third-party-app");
+    const { json } = await gate.ask("GET", "/v1/grants?app=manufacturer-app");
     assert.ok(json.items.some((one) => one.target === "127.0.0.1:15"));
     tab.faultless("a missed question");
     await tab.close();
   },
 
   async "a question is legible and accessible, narrow and wide, light and dark"(browser, gate, Tab) {
-    const run = await gate.run("third-party-app");
+    const run = await gate.run("manufacturer-app");
     for (const [target, width, colorScheme] of [["127.0.0.1:13", 360, "light"], ["127.0.0.1:14", 1280, "dark"]]) {
       gate.curl(run, target);
       const context = { viewport: { width, height: 900 }, colorScheme };
