@@ -166,6 +166,10 @@ impl AsyncWrite for Metered {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.stream.finish())
+        // A cut is a reset, also when it came in the middle of a write: an orderly end would look like the whole upload.
+        match self.lease.cancel_reason() {
+            Some(_) => Poll::Ready(Ok(())),
+            None => Poll::Ready(self.stream.finish()),
+        }
     }
 }
