@@ -45,7 +45,7 @@ pub async fn keep(gate: Arc<Gate>) {
             }
             refill(&gate).await;
             if clock::now().since(idle_looked) >= IDLE_LOOK {
-                give_back_idle(&gate).await;
+                give_back(&gate).await;
                 idle_looked = clock::now();
             }
             Some(next_look(&gate))
@@ -189,7 +189,7 @@ async fn refill(gate: &Gate) {
 }
 
 /// Gives back what was set aside where no flow is left to use it.
-async fn give_back_idle(gate: &Gate) {
+pub async fn give_back(gate: &Gate) {
     let in_use = |signed: &Arc<Signed>| signed.in_use.load(Ordering::Acquire);
     for signed in gate.schedules.all().into_iter().filter(in_use) {
         let _writing = signed.writing.lock().await;
@@ -205,11 +205,6 @@ async fn give_back_idle(gate: &Gate) {
             write(gate, &signed, &json!({ "given_back": unused })).await;
         }
     }
-}
-
-/// Gives back what was set aside, when the last flow has ended and the gate stops.
-pub async fn give_back(gate: &Gate) {
-    give_back_idle(gate).await;
 }
 
 async fn write(gate: &Gate, signed: &Signed, what: &serde_json::Value) -> bool {

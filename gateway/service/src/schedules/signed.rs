@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 
-/// A budget of bytes is set aside in so many parts; a power failure loses one.
+/// A budget of bytes is set aside in so many parts; a power failure loses two at most.
 const PARTS: u64 = 32;
 /// A part is not smaller, bytes: each costs a write to the disk.
 const SMALLEST_PART: u64 = 64 << 10;
