@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mexe_journal::{Change, Outcome, Record};
 use mexe_model::{Permission, Reason};
 use mexe_policy::prompts::Subject;
-use mexe_policy::{ActionId, Decision, Facts, Target, Ticket};
+use mexe_policy::{ActionId, Decision, Target, Ticket};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -104,16 +104,7 @@ async fn settle(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<(Ticket, Used),
     loop {
         // Before deciding: what changes from here on is not overlooked.
         let changed = gate.prompts.changed.notified();
-        let facts = Facts {
-            app: &run.app,
-            trust: run.trust,
-            groups: run.groups,
-            legacy: run.legacy,
-            suspended: false,
-            run: Some(run.facts()),
-            action: wished.action,
-            target: wished.target,
-        };
+        let facts = run.wants(wished.action, wished.target);
         let now = clock::now();
         let decision = gate.policy().decide(now, &facts);
         gate.beside.observe(now, &facts, &decision);

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use mexe_journal::{Change, Outcome, Record};
 use mexe_model::{BitRate, Endpoint, FlowId, GrantId, Host, Instant, Reason};
 use mexe_policy::prompts::Subject;
-use mexe_policy::{ActionId, Decision, Facts, Target, Ticket};
+use mexe_policy::{ActionId, Decision, Target, Ticket};
 use mexe_qos::{Marking, Meter, Profile};
 use mexe_relay::{Early, End, Lease, LeaseKeys, Limits, Options, Outcome as Moved, Side, relay};
 use tokio::net::TcpStream;
@@ -183,17 +183,7 @@ async fn permitted(gate: &Gate, asked: &Asked) -> Result<(Ticket, Vec<SocketAddr
 }
 
 fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> Result<Ticket, No> {
-    let run = &asked.run;
-    let facts = Facts {
-        app: &run.app,
-        trust: run.trust,
-        groups: run.groups,
-        legacy: run.legacy,
-        suspended: false,
-        run: Some(run.facts()),
-        action,
-        target,
-    };
+    let facts = asked.run.wants(action, target);
     let began = clock::now();
     let decision = gate.policy().decide(began, &facts);
     gate.beside.observe(began, &facts, &decision);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::{digest, rand};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use mexe_model::{AppId, Groups, Instant, Reason, RunId, Trust, WallTime};
-use mexe_policy::{RunBinding, RunFacts};
+use mexe_policy::{ActionId, Facts, RunBinding, RunFacts, Target};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -59,6 +59,20 @@ impl Run {
     /// What the policy needs to know of this run.
     pub fn facts(&self) -> RunFacts {
         RunFacts { id: self.id, binding: self.binding, ended: self.has_ended() }
+    }
+
+    /// What the policy is asked when this run wants to do that.
+    pub fn wants<'a>(&'a self, action: ActionId, target: Target<'a>) -> Facts<'a> {
+        Facts {
+            app: &self.app,
+            trust: self.trust,
+            groups: self.groups,
+            legacy: self.legacy,
+            suspended: false,
+            run: Some(self.facts()),
+            action,
+            target,
+        }
     }
 
     /// Whether the run is over. Never becomes false again.

@@ -151,6 +151,20 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Which app's, if not all.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfApp {
+    app: Option<String>,
+}
+
+impl OfApp {
+    /// The id of the app that was named; it has to be installed.
+    pub(super) fn app(&self, gate: &Gate) -> Result<Option<AppId>, Problem> {
+        self.app.as_deref().map(|id| find(gate, id).map(|app| app.id.clone())).transpose()
+    }
+}
+
 pub(super) fn find(gate: &Gate, id: &str) -> Result<Arc<App>, Problem> {
     let unknown = || Problem::new(Reason::AppUnknown, format!("no app `{id}` is installed"));
     let id: AppId = id.parse().map_err(|_| unknown())?;

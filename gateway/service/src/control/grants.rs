@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use mexe_model::{GrantId, Permission};
 use serde::Deserialize;
 
+use super::apps::OfApp;
 use super::extract::{Asked, Whole};
 use super::problem::Problem;
 use super::{Items, apps, items, read_json};
@@ -46,20 +47,11 @@ pub(super) async fn give(State(gate): State<Arc<Gate>>, Whole(body): Whole) -> R
     Ok((StatusCode::CREATED, Json(given)).into_response())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OfApp {
-    app: Option<String>,
-}
-
 pub(super) async fn list(
     State(gate): State<Arc<Gate>>,
     Asked(query): Asked<OfApp>,
 ) -> Result<Json<Items<serde_json::Value>>, Problem> {
-    let app = match &query.app {
-        Some(id) => Some(apps::find(&gate, id)?.id.clone()),
-        None => None,
-    };
+    let app = query.app(&gate)?;
     Ok(items(grants::list(&gate, app.as_ref())))
 }
 
@@ -76,7 +68,7 @@ pub(super) async fn revoke_all_of_app(
     State(gate): State<Arc<Gate>>,
     Asked(query): Asked<OfApp>,
 ) -> Result<Json<Items<GrantId>>, Problem> {
-    let id = query.app.ok_or_else(|| Problem::malformed("say which app: DELETE /v1/grants?app=ID"))?;
-    let app = apps::find(&gate, &id)?;
-    Ok(items(grants::revoke_all_of_app(&gate, &app.id).await?))
+    let app = query.app(&gate)?;
+    let app = app.ok_or_else(|| Problem::malformed("say which app: DELETE /v1/grants?app=ID"))?;
+    Ok(items(grants::revoke_all_of_app(&gate, &app).await?))
 }

@@ -8,9 +8,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::apps::OfApp;
 use super::extract::{Asked, Whole};
 use super::problem::Problem;
-use super::{Items, apps, items, read_json};
+use super::{Items, items, read_json};
 use crate::gate::Gate;
 use crate::schedules::{self, Offer};
 
@@ -30,20 +31,11 @@ pub(super) async fn sign(State(gate): State<Arc<Gate>>, Whole(body): Whole) -> R
     Ok((status, Json(answer)).into_response())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OfApp {
-    app: Option<String>,
-}
-
 pub(super) async fn list(
     State(gate): State<Arc<Gate>>,
     Asked(query): Asked<OfApp>,
 ) -> Result<Json<Items<serde_json::Value>>, Problem> {
-    let app = match &query.app {
-        Some(id) => Some(apps::find(&gate, id)?.id.clone()),
-        None => None,
-    };
+    let app = query.app(&gate)?;
     Ok(items(gate.schedules.shown(&gate, app.as_ref())))
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use mexe_journal::{Outcome, Record};
 use mexe_model::{Instant, Reason};
-use mexe_policy::{Decision, Facts, Target as Wanted};
+use mexe_policy::{Decision, Target as Wanted};
 use mexe_relay::{Lease, LeaseKeys};
 use mexe_wire::Target;
 use mexe_wire::socks5::datagram;
@@ -328,16 +328,7 @@ fn bind(local: SocketAddr) -> io::Result<(UdpSocket, SocketAddr)> {
 
 /// Whether any destination could be permitted: who may send nothing at all is told so at once.
 fn may_ever(gate: &Gate, run: &Run) -> Result<(), Reason> {
-    let facts = Facts {
-        app: &run.app,
-        trust: run.trust,
-        groups: run.groups,
-        legacy: run.legacy,
-        suspended: false,
-        run: Some(run.facts()),
-        action: gate.actions.datagram,
-        target: Wanted::None,
-    };
+    let facts = run.wants(gate.actions.datagram, Wanted::None);
     match gate.policy().decide(clock::now(), &facts) {
         Decision::Refuse(reason, _) => Err(reason),
         Decision::Allow(_) | Decision::Ask(_) => Ok(()),
