@@ -93,7 +93,7 @@ proptest! {
                 opening(grant) == Opening::Open && !grant.is_used_up() && !grant.is_expired(now)
             });
             let expired = best(&|grant| match opening(grant) {
-                Opening::Open => grant.is_expired(now),
+                Opening::Open => grant.is_expired(now) && !grant.is_used_up(),
                 Opening::Over => true,
                 Opening::Closed => false,
             });

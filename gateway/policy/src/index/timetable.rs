@@ -58,9 +58,11 @@ impl Timetable {
         if let Some(dated) = over.checked_sub(1).and_then(|last| self.over.get(last)) {
             pick.offer_as(dated.choice, true);
         }
-        self.used_up.each(moment, |choice| match choice.is_expired(asker.now) {
-            true => pick.offer_as(choice, true),
-            false => pick.offer_shut(choice, Reason::BudgetUsedUp),
+        // One that has expired as well will not hold again.
+        self.used_up.each(moment, |choice| {
+            if !choice.is_expired(asker.now) {
+                pick.offer_shut(choice, Reason::BudgetUsedUp);
+            }
         });
         // When none can be used and none has ended, no other shut one comes before the best of all: it is the last to expire.
         if let Some((choice, window)) = &self.best

@@ -188,7 +188,7 @@ impl World {
         let expired = |g: &Plain| g.expires.is_some_and(|end| q.now >= end);
         let shut = |g: &Plain| match self.hours(g, q.now) {
             Some(Hour::Out) => Some(Reason::OutsideHours),
-            Some(Hour::In) if g.used_up && !expired(g) => Some(Reason::BudgetUsedUp),
+            Some(Hour::In) if g.used_up => Some(Reason::BudgetUsedUp),
             _ => None,
         };
         let knows = |g: &Plain| g.hours.is_none() || self.hours(g, q.now).is_some();
