@@ -36,6 +36,13 @@ pub struct Facts<'a> {
     pub target: Target<'a>,
 }
 
+impl Facts<'_> {
+    /// Whether the run that asks is bound to its package by its token only.
+    pub(crate) fn is_by_token(&self) -> bool {
+        self.run.is_some_and(|run| run.binding == RunBinding::Token)
+    }
+}
+
 /// The run that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunFacts {
@@ -193,26 +200,14 @@ impl Policy {
     /// no, the app's certificates leave it other groups only, only the gate's own listeners are meant; then the grants.
     pub fn decide(&self, now: Instant, facts: &Facts<'_>) -> Decision {
         let rule = Rule { action: facts.action, trust: facts.trust, grant: None, near_miss: None };
-        let by_token = facts.run.is_some_and(|run| run.binding == RunBinding::Token);
-        if facts.run.is_some_and(|run| run.ended) {
-            return Decision::Refuse(Reason::RunEnded, rule);
-        }
-        if facts.suspended {
-            return Decision::Refuse(Reason::AppSuspended, rule);
-        }
-        if by_token && self.settings().token_runs == TokenRuns::Refuse {
-            return Decision::Refuse(Reason::TokenRunRefused, rule);
-        }
-        let Some(maximum) = self.table().cell(facts.action, facts.trust).maximum else {
-            return Decision::Refuse(table_says_no(facts.trust), rule);
-        };
-        // After the table's own no, so that a restriction is never the reason for what the domain lacks anyway.
-        if !self.table().is_left(facts.action, facts.groups) {
-            return Decision::Refuse(Reason::RestrictedByCertificate, rule);
-        }
-        if let Some(reason) = self.unreachable(&facts.target) {
+        if let Some(reason) = self.forbidden(facts) {
             return Decision::Refuse(reason, rule);
         }
+        let cell = self.table().cell(facts.action, facts.trust);
+        let Some(maximum) = cell.maximum else {
+            return Decision::Refuse(table_says_no(facts.trust), rule);
+        };
+        let by_token = facts.is_by_token();
         let ceiling = self.ceiling(maximum, by_token, facts.legacy);
         let local = self.clock().map(|clock| clock.read(now).into());
         let asker = Asker { now, run: facts.run.map(|run| run.id), ceiling, local };
@@ -243,6 +238,27 @@ impl Policy {
         Decision::Ask(
             index.whatever(&asker).live.map_or(rule, |choice| near(choice, Reason::TargetOutOfScope)),
         )
+    }
+
+    /// Why no grant whatever would help.
+    pub(crate) fn forbidden(&self, facts: &Facts<'_>) -> Option<Reason> {
+        if facts.run.is_some_and(|run| run.ended) {
+            return Some(Reason::RunEnded);
+        }
+        if facts.suspended {
+            return Some(Reason::AppSuspended);
+        }
+        if facts.is_by_token() && self.settings().token_runs == TokenRuns::Refuse {
+            return Some(Reason::TokenRunRefused);
+        }
+        if self.table().cell(facts.action, facts.trust).maximum.is_none() {
+            return Some(table_says_no(facts.trust));
+        }
+        // After the table's own no, so that a restriction is never the reason for what the domain lacks anyway.
+        if !self.table().is_left(facts.action, facts.groups) {
+            return Some(Reason::RestrictedByCertificate);
+        }
+        self.unreachable(&facts.target)
     }
 
     /// Why no grant whatever could open a way there.

@@ -7,14 +7,14 @@ use std::net::IpAddr;
 use mexe_model::{Action, ActionGroup, GrantId, Groups, Instant, Permission, Reason, Trust};
 use serde::Serialize;
 
-use crate::address::{AddressClass, classify, shortest_naming_prefix};
+use crate::address::{AddressClass, classify};
 use crate::categorisation::Placing;
-use crate::decision::{AddressMask, Decision, Facts, RunBinding, Target};
-use crate::grant::{Binding, Grant, Standing};
-use crate::policy::{Policy, TokenRuns};
+use crate::coverage::{Performance, lacks, standing};
+use crate::decision::{AddressMask, Decision, Facts, Target};
+use crate::grant::Grant;
+use crate::policy::Policy;
 use crate::table::Provenance;
-use crate::target::{HostPattern, TargetPattern};
-use crate::window::Opening;
+use crate::target::TargetPattern;
 
 /// What would be decided, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -139,10 +139,6 @@ pub fn explain(policy: &Policy, now: Instant, facts: &Facts<'_>) -> Explanation 
     Explanation { decision: word, reason, rule, addresses: explain_addresses(policy, facts, mask), grants }
 }
 
-fn standing(facts: &Facts<'_>) -> Standing {
-    Standing { trust: facts.trust, groups: facts.groups, legacy: facts.legacy }
-}
-
 fn explain_addresses(policy: &Policy, facts: &Facts<'_>, mask: AddressMask) -> Vec<AddressExplanation> {
     let (addresses, port): (&[IpAddr], u16) = match &facts.target {
         Target::Address { address, port } => (std::slice::from_ref(address), *port),
@@ -161,12 +157,7 @@ fn explain_addresses(policy: &Policy, facts: &Facts<'_>, mask: AddressMask) -> V
 }
 
 fn explain_grant(policy: &Policy, now: Instant, facts: &Facts<'_>, grant: &Grant) -> GrantExplanation {
-    let lacks =
-        lacks_use(policy, now, facts, grant).or_else(|| lacks_target(policy, facts, grant)).or_else(|| {
-            let over = opening(policy, now, grant) == Some(Opening::Over);
-            (over || grant.is_expired(now))
-                .then_some((Reason::PermissionExpired, Reason::PermissionExpired.says()))
-        });
+    let lacks = lacks(policy, now, facts, grant, Performance::Next);
     GrantExplanation {
         id: grant.id(),
         permission: grant.permission(),
@@ -174,145 +165,5 @@ fn explain_grant(policy: &Policy, now: Instant, facts: &Facts<'_>, grant: &Grant
         covers: lacks.is_none(),
         reason: lacks.map(|(reason, _)| reason),
         says: lacks.map_or("it covers the request", |(_, says)| says),
-    }
-}
-
-/// What the grant's window is now; none without a window or a clock.
-fn opening(policy: &Policy, now: Instant, grant: &Grant) -> Option<Opening> {
-    grant.window().zip(policy.clock()).map(|(window, clock)| window.at(clock.read(now)))
-}
-
-type Lack = Option<(Reason, &'static str)>;
-
-/// Why the grant cannot be used by this asker, whatever the target.
-fn lacks_use(policy: &Policy, now: Instant, facts: &Facts<'_>, grant: &Grant) -> Lack {
-    let maximum = match standing(facts).offer(facts.action, policy.table()) {
-        Ok((maximum, _)) => maximum,
-        Err(reason) => return Some((reason, reason.says())),
-    };
-    if grant.permission() > maximum {
-        let by_table = policy.table().cell(facts.action, facts.trust).maximum;
-        let says = match by_table.is_some_and(|by_table| grant.permission() <= by_table) {
-            true => "an app signed with legacy algorithms uses no blanket permission",
-            false => Reason::PermissionAboveMaximum.says(),
-        };
-        return Some((Reason::PermissionAboveMaximum, says));
-    }
-    let by_token = facts.run.is_some_and(|run| run.binding == RunBinding::Token);
-    if by_token && policy.settings().token_runs == TokenRuns::Refuse {
-        return Some((Reason::TokenRunRefused, Reason::TokenRunRefused.says()));
-    }
-    if grant.permission() > policy.ceiling(maximum, by_token, facts.legacy) {
-        return Some((Reason::TokenRunRefused, "a run by token uses no blanket permission"));
-    }
-    if grant.is_spent() {
-        return Some((Reason::PermissionMissing, "it was for a single action and has been used"));
-    }
-    if grant.window().is_some() {
-        match opening(policy, now, grant) {
-            None => {
-                return Some((
-                    Reason::PermissionMissing,
-                    "it holds at some hours, and the clock is not known",
-                ));
-            }
-            Some(Opening::Closed) => return Some((Reason::OutsideHours, "it holds at other hours")),
-            Some(Opening::Open) if grant.is_used_up() && !grant.is_expired(now) => {
-                return Some((Reason::BudgetUsedUp, Reason::BudgetUsedUp.says()));
-            }
-            Some(Opening::Open | Opening::Over) => {}
-        }
-    }
-    match (grant.binding(), facts.run) {
-        (Some(Binding::Pending), Some(_)) => {
-            Some((Reason::PermissionMissing, "it waits for the app's next run"))
-        }
-        (Some(Binding::Runs(_)), None) => {
-            Some((Reason::PermissionMissing, "it belongs to a run that is live already"))
-        }
-        (Some(Binding::Runs(runs)), Some(run)) if !runs.contains(&run.id) => {
-            Some((Reason::PermissionMissing, "it belongs to another run"))
-        }
-        _ => None,
-    }
-}
-
-/// Why the grant does not cover this target.
-fn lacks_target(policy: &Policy, facts: &Facts<'_>, grant: &Grant) -> Lack {
-    const ELSEWHERE: Lack = Some((Reason::TargetOutOfScope, Reason::TargetOutOfScope.says()));
-    const BY_NAME: Lack =
-        Some((Reason::TargetOutOfScope, "a permission for names does not cover a request by address"));
-    const SOME: Lack = Some((Reason::TargetOutOfScope, "it does not cover all addresses of the name"));
-    const INWARD: Lack = Some((Reason::AddressNotPublic, Reason::AddressNotPublic.says()));
-    const OWN: Lack = Some((Reason::OwnAddress, Reason::OwnAddress.says()));
-    let here = policy.surroundings();
-    let name_fits = |name: &str| match grant.target().map(|t| &t.host) {
-        None => true,
-        Some(HostPattern::Name(own)) => own.as_str() == name,
-        Some(HostPattern::Below(domain)) => {
-            name.strip_suffix(domain.as_str()).is_some_and(|sub| sub.ends_with('.'))
-        }
-        Some(HostPattern::Network(_) | HostPattern::Number(_)) => false,
-    };
-    let port_fits = |port: u16| grant.target().and_then(|t| t.port).is_none_or(|p| p.get() == port);
-    let in_network = |address: &IpAddr| match grant.target().map(|t| &t.host) {
-        Some(HostPattern::Network(net)) => {
-            net.contains(address) && net.prefix_len() >= shortest_naming_prefix(*address)
-        }
-        _ => false,
-    };
-    let by_address = grant.target().is_some_and(TargetPattern::is_address);
-    match &facts.target {
-        Target::None if grant.target().is_none() => None,
-        Target::None => ELSEWHERE,
-        Target::Number(number) => match grant.target().map(|target| &target.host) {
-            Some(HostPattern::Number(own)) if **own == **number => None,
-            None if grant.permission() > Permission::SingleAction => None,
-            None => Some((Reason::TargetOutOfScope, "a single action is permitted with its number")),
-            Some(_) => ELSEWHERE,
-        },
-        Target::Name { port, .. } | Target::Address { port, .. } | Target::Resolved { port, .. }
-            if !port_fits(*port) =>
-        {
-            ELSEWHERE
-        }
-        Target::Name { name, .. } if by_address || name_fits(name.as_str()) => None,
-        Target::Name { .. } => ELSEWHERE,
-        Target::Address { address, port } if here.is_listener(*address, *port) => OWN,
-        Target::Address { address, .. } if by_address => {
-            if in_network(address) {
-                None
-            } else {
-                ELSEWHERE
-            }
-        }
-        Target::Address { .. } if grant.target().is_some() => BY_NAME,
-        Target::Address { address, .. } => {
-            if here.is_public(*address) {
-                None
-            } else {
-                INWARD
-            }
-        }
-        Target::Resolved { addresses, port, .. } if by_address => {
-            if addresses.iter().any(|a| here.is_listener(*a, *port)) {
-                OWN
-            } else if !addresses.is_empty() && addresses.iter().all(in_network) {
-                None
-            } else if addresses.iter().any(in_network) {
-                SOME
-            } else {
-                ELSEWHERE
-            }
-        }
-        Target::Resolved { name, .. } if !name_fits(name.as_str()) => ELSEWHERE,
-        Target::Resolved { addresses, port, .. } => {
-            let seen = here.candidates(addresses, *port);
-            match seen.public {
-                0 if seen.only_own => OWN,
-                0 => INWARD,
-                _ => None,
-            }
-        }
     }
 }

@@ -58,6 +58,7 @@
 
 pub mod address;
 pub mod categorisation;
+mod coverage;
 pub mod decision;
 pub mod exclusion;
 pub mod explain;

@@ -198,7 +198,7 @@ fn app(n: usize) -> AppId {
     APPS[n].parse().unwrap()
 }
 
-fn ask(policy: &Policy, q: &Question) -> (Answer, Explanation) {
+fn with_facts<T>(q: &Question, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
     let target = match &q.target {
         Where::Nowhere => Target::None,
         Where::Name(name, port) => Target::Name { name, port: *port },
@@ -215,8 +215,11 @@ fn ask(policy: &Policy, q: &Question) -> (Answer, Explanation) {
         Some(names) => names.iter().map(|name| name.parse::<ActionGroup>().unwrap()).collect(),
     };
     let (trust, legacy, suspended, action) = (q.trust, q.legacy, q.suspended, q.action);
-    let facts = Facts { app: &q.app, trust, groups, legacy, suspended, run, action, target };
-    let answer = match policy.decide(q.now, &facts) {
+    ask(&Facts { app: &q.app, trust, groups, legacy, suspended, run, action, target })
+}
+
+fn ask(policy: &Policy, q: &Question) -> (Answer, Explanation) {
+    let answer = match with_facts(q, |facts| policy.decide(q.now, facts)) {
         Decision::Allow(ticket) => {
             assert_eq!(ticket.epoch, policy.epoch());
             let Ticket { grant, permission, single, addresses, .. } = ticket;
@@ -225,7 +228,22 @@ fn ask(policy: &Policy, q: &Question) -> (Answer, Explanation) {
         Decision::Ask(rule) => Answer::Ask { near_miss: rule.near_miss },
         Decision::Refuse(reason, rule) => Answer::Refuse { reason, near_miss: rule.near_miss },
     };
-    (answer, explain(policy, q.now, &facts))
+    (answer, with_facts(q, |facts| explain(policy, q.now, facts)))
+}
+
+/// Each grant still covers what it would permit if it were the only one and nothing of it had been used.
+fn check_counted(policy: &Policy, world: &World, q: &Question) -> Result<(), TestCaseError> {
+    for grant in &world.grants {
+        let alone = Plain { spent: false, used_up: false, ..grant.clone() };
+        let alone = World { grants: vec![alone], ..world.clone() };
+        let expected = match alone.decide(q) {
+            Answer::Allow { mask, .. } => Some(mask),
+            Answer::Ask { .. } | Answer::Refuse { .. } => None,
+        };
+        let found = with_facts(q, |facts| policy.still_covers(q.now, facts, grant.id));
+        prop_assert_eq!(found.ok().map(|mask| mask.0), expected, "{:?} of {:?} in {:#?}", grant, q, world);
+    }
+    Ok(())
 }
 
 fn question(plan: &AskPlan, runs: &[RunId], actions: &[ActionId]) -> Question {
@@ -392,6 +410,7 @@ proptest! {
                     let (answer, explanation) = ask(&policy, &q);
                     prop_assert_eq!(&answer, &world.decide(&q), "{:?} in {:#?}", q, world);
                     check_explanation(&answer, &explanation)?;
+                    check_counted(&policy, &world, &q)?;
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! decision on each address, a traffic class, a lease, a journal record, the connection, one more look at the policy,
 //! and then bytes. Whatever says no on the way is written down and ends it.
 
+mod confirm;
 mod datagrams;
 mod no;
 mod quality;
@@ -19,6 +20,7 @@ use mexe_qos::{Marking, Meter, Profile};
 use mexe_relay::{Early, End, Lease, LeaseKeys, Limits, Options, Outcome as Moved, Side, relay};
 use tokio::net::TcpStream;
 
+use self::confirm::confirm;
 use self::no::No;
 use self::quality::{Quality, quality};
 use crate::actions;
@@ -244,60 +246,6 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
         allowance: used.allowance(),
     };
     Ok(Flow { upstream: upstream.stream, local: upstream.local, lease, books, limits })
-}
-
-/// The lease was registered before the connection was made, so a revoke since then has cancelled it; any other change of
-/// the policy means deciding again, on the addresses as they were.
-fn confirm(
-    gate: &Gate,
-    asked: &Asked,
-    ticket: &Ticket,
-    addresses: &[SocketAddr],
-    lease: &mut Lease,
-) -> Result<(), Reason> {
-    let ips: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
-    loop {
-        if let Some(reason) = lease.cancel_reason() {
-            return Err(reason);
-        }
-        let policy = gate.policy();
-        let epoch = policy.epoch();
-        if lease.still_valid(epoch) {
-            return Ok(());
-        }
-        let granted = |grant: GrantId| policy.grant(grant).is_some();
-        if !lease.handle().keys().qos_grant.is_none_or(granted) {
-            return Err(Reason::PermissionRevoked);
-        }
-        if ticket.single {
-            // It is used up, so it cannot be decided on again; what it rests on must stand all the same.
-            if asked.run.has_ended() {
-                return Err(Reason::RunEnded);
-            }
-            if gate.apps.get(&asked.run.app).is_none_or(|app| app.suspended.is_some()) {
-                return Err(Reason::AppSuspended);
-            }
-            if !granted(ticket.grant) {
-                return Err(Reason::PermissionRevoked);
-            }
-            lease.renew(epoch);
-            continue;
-        }
-        drop(policy);
-        let port = asked.endpoint.port;
-        let target = match &asked.endpoint.host {
-            Host::Name(name) => Target::Resolved { name, port, addresses: &ips },
-            Host::Address(address) => Target::Address { address: *address, port },
-        };
-        let again = decide(gate, asked, asked.action, target).map_err(|no| no.reason())?;
-        // What is used up was counted for the one grant.
-        let counted = again.grant != ticket.grant
-            && (gate.schedules.has(ticket.grant) || gate.schedules.has(again.grant));
-        if again.addresses.choose(&ips).count() != ips.len() || again.single || counted {
-            return Err(Reason::PermissionRevoked);
-        }
-        lease.renew_under(again.epoch, Some(again.grant), lease.handle().keys().qos_grant);
-    }
 }
 
 impl<S> Flow<S> {
