@@ -23,9 +23,11 @@ pub mod mapping;
 pub mod meter;
 pub mod profile;
 mod rule;
+pub mod threshold;
 
 pub use class::TrafficClass;
 pub use mapping::Marking;
 pub use meter::{Grant, Meter};
 pub use profile::{Profile, ProfileError, ProfileSet};
 pub use rule::Rule;
+pub use threshold::{LocalDate, Period, Tally, Threshold};

@@ -176,6 +176,11 @@ const PROVOKED: &[(Reason, &str, &str)] = &[
     (Reason::PackageTooLarge, "pools", "bodies_and_packages_have_their_size"),
     (Reason::PeerIsARun, "own_user", "a_program_of_a_measured_run_may_nothing_at_the_control_socket"),
     (Reason::PermissionAboveMaximum, "first_connection", "no_user_can_permit_what_the_table_forbids"),
+    (
+        Reason::UsageThreshold,
+        "accounting",
+        "beyond_a_threshold_what_is_open_is_cut_and_nothing_opens_until_it_is_permitted",
+    ),
     (Reason::BudgetUsedUp, "schedules", "performances_are_counted_exactly_and_over_a_power_failure"),
     (
         Reason::OutsideHours,

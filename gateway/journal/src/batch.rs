@@ -15,6 +15,7 @@ use crate::retention::{self, Plan};
 use crate::seal::Sealer;
 use crate::store::{Fault, Store};
 use crate::tables::{self, NotApplied};
+use crate::usage;
 use crate::writer::Numbers;
 
 /// How many numbers of flows are reserved at once.
@@ -68,6 +69,16 @@ impl Batch {
                     Err(fault) => self.keep_unserved(answer, fault),
                 },
             },
+            Job::Account { usage, answer } => {
+                let added = store.begin().and_then(|()| Ok(usage::add(store.conn(), &usage)?));
+                match added {
+                    Ok(()) => {
+                        self.answers.push((answer, store.committed()));
+                        Ok(())
+                    }
+                    Err(fault) => self.keep_unserved(answer, fault),
+                }
+            }
             Job::Note { record } => match self.offer(coalescer, now, &record) {
                 Offer::Folded(_) => Ok(()),
                 Offer::Write => self.note(store, record),
@@ -98,7 +109,8 @@ impl Batch {
     pub(crate) fn keep(&mut self, job: Job) {
         match job {
             Job::Note { record } => self.notes.push(record),
-            Job::Record { answer, .. }
+            Job::Account { answer, .. }
+            | Job::Record { answer, .. }
             | Job::Change { answer, .. }
             | Job::Clear { answer, .. }
             | Job::Erase { answer, .. }

@@ -106,9 +106,10 @@ fn known_identity(conn: &Connection) -> rusqlite::Result<Option<Hash>> {
 /// Whether anything is there that comes only after the first seal.
 fn has_content(conn: &Connection) -> rusqlite::Result<bool> {
     let some = |table| format!("EXISTS (SELECT 1 FROM {table})");
-    let tables = ["records", "gaps", "erasures", "apps", "grants", "roots", "trust", "lists", "schedules"]
-        .map(some)
-        .join(" OR ");
+    let tables =
+        ["records", "gaps", "erasures", "apps", "grants", "roots", "trust", "lists", "schedules", "usage"]
+            .map(some)
+            .join(" OR ");
     conn.query_row(&format!("SELECT {tables}"), [], |row| row.get(0))
 }
 

@@ -14,6 +14,7 @@ use crate::queue::{Job, closed};
 use crate::record::Record;
 use crate::shared::{Life, Shared};
 use crate::state::{Change, Loaded};
+use crate::usage::{Usage, UsageKey, usage};
 use crate::{JournalError, Unavailable, coalesce, open};
 
 /// The database's name in the state directory, unless [`Options::file`] says another.
@@ -138,6 +139,24 @@ impl Journal {
         let (answer, outcome) = Answer::new();
         self.shared.queue.push(Job::Change { change, record: Box::new(record), answer }).await?;
         outcome.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Adds to what apps moved, and waits until that is committed. There is no record of it.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it could not be committed: then nothing was added, and it may be handed over again.
+    pub async fn account(&self, usage: Vec<(UsageKey, Usage)>) -> Result<(), Unavailable> {
+        let (answer, outcome) = Answer::new();
+        self.shared.queue.push(Job::Account { usage, answer }).await?;
+        outcome.await.unwrap_or_else(|_| Err(closed())).map(|_| ())
+    }
+
+    /// The usage of these days; see [`usage()`]. Blocks: call it where that is allowed.
+    ///
+    /// # Errors
+    /// As [`usage()`].
+    pub fn usage(&self, first: i64, last: i64) -> Result<Vec<(UsageKey, Usage)>, JournalError> {
+        usage(&self.shared.path, first, last)
     }
 
     /// Takes the personal fields of records out for good; the chain still verifies, and counts them as erased. `record`

@@ -59,6 +59,7 @@ mod state;
 mod store;
 mod syncer;
 mod tables;
+mod usage;
 mod verify;
 mod writer;
 
@@ -74,4 +75,5 @@ pub use state::{
     AppState, Change, Deadline, Head, Loaded, RootKind, RootState, StoredApp, StoredGrant, StoredList,
     StoredRoot, StoredSchedule,
 };
+pub use usage::{USAGE_DAYS, Usage, UsageKey, usage};
 pub use verify::{VerifyReport, verify, verify_against};

@@ -15,6 +15,7 @@ use crate::courier::Answer;
 use crate::journal::Erasure;
 use crate::record::Record;
 use crate::state::Change;
+use crate::usage::{Usage, UsageKey};
 
 /// How many waiting jobs there may be before callers have to wait for a place.
 const PLACES: usize = 4096;
@@ -28,6 +29,11 @@ const MANY: usize = 256;
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(crate) enum Job {
+    /// What was moved since the last time.
+    Account {
+        usage: Vec<(UsageKey, Usage)>,
+        answer: Answer,
+    },
     Change {
         change: Change,
         record: Box<Record>,

@@ -128,6 +128,8 @@ const CHANGES: &[(&str, &str)] = &[
     ("schedule.use", "a part of a schedule's budget was set aside or given back"),
     ("shadow.drop", "a candidate policy was dropped"),
     ("shadow.load", "a candidate policy was loaded, without effect"),
+    ("threshold.remove", "a usage threshold was taken away"),
+    ("threshold.set", "the user set a usage threshold"),
 ];
 
 /// The app, with what it was and its run.

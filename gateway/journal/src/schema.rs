@@ -22,6 +22,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
 
 /// The schema that this build writes.
@@ -194,6 +195,7 @@ mod tests {
                 "schedules",
                 "seals",
                 "trust",
+                "usage",
             ] {
                 let strict: i64 = conn
                     .query_row("SELECT strict FROM pragma_table_list WHERE name = ?1", [table], |row| {

@@ -131,8 +131,19 @@ fn cutting_off_the_end_together_with_its_seals_is_found_by_the_key() {
 
 #[test]
 fn a_journal_that_was_emptied_is_found_by_the_key() {
-    let tables =
-        ["records", "seals", "gaps", "erasures", "grants", "schedules", "apps", "roots", "trust", "lists"];
+    let tables = [
+        "records",
+        "seals",
+        "gaps",
+        "erasures",
+        "grants",
+        "schedules",
+        "apps",
+        "roots",
+        "trust",
+        "lists",
+        "usage",
+    ];
     let emptied = tables.map(|table| format!("DELETE FROM {table};")).concat();
     let with_identity = format!("{emptied} DELETE FROM identity");
     let dropped = tables.map(|table| format!("DROP TABLE {table};")).concat()

@@ -16,6 +16,8 @@ impl Action {
     pub const NETWORK_DATAGRAM: &'static str = "network.datagram";
     /// Asking for a traffic class above background.
     pub const NETWORK_QOS: &'static str = "network.qos";
+    /// Moving more than a usage threshold that the user set.
+    pub const NETWORK_USAGE: &'static str = "network.usage";
 
     /// The whole name, `group.action`.
     pub fn as_str(&self) -> &str {

@@ -130,6 +130,7 @@ reasons! {
     UpstreamTimeout, "upstream-timeout", "the destination did not answer in time", "check the route and try again";
     UpstreamUnreachable, "upstream-unreachable", "the destination cannot be reached", "check the route and the bearer";
     UsageNotCodeSigning, "usage-not-code-signing", "the signer's certificate is not for signing code", "use a certificate with digitalSignature and codeSigning";
+    UsageThreshold, "usage-threshold", "the app has moved as much as the user set for the day or the month", "permit it `network.usage`, or set another threshold with `mexegate usage`";
 }
 
 impl fmt::Display for Reason {

@@ -2,6 +2,7 @@
 //! decision on each address, a traffic class, a lease, a journal record, the connection, one more look at the policy,
 //! and then bytes. Whatever says no on the way is written down and ends it.
 
+mod beyond;
 mod confirm;
 mod datagrams;
 mod no;
@@ -14,15 +15,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use mexe_journal::{Change, Outcome, Record};
 use mexe_model::{BitRate, Endpoint, FlowId, GrantId, Host, Instant, Reason};
-use mexe_policy::prompts::Subject;
 use mexe_policy::{ActionId, Decision, Target, Ticket};
 use mexe_qos::{Marking, Meter, Profile};
 use mexe_relay::{Early, End, Lease, LeaseKeys, Limits, Options, Outcome as Moved, Side, relay};
 use tokio::net::TcpStream;
 
+use self::beyond::{Beyond, beyond};
 use self::confirm::confirm;
 use self::no::No;
 use self::quality::{Quality, quality};
+use crate::accounting;
 use crate::actions;
 use crate::clock;
 use crate::flows::Entry;
@@ -95,6 +97,7 @@ struct Agreed {
     ticket: Ticket,
     addresses: Vec<SocketAddr>,
     quality: Quality,
+    beyond: Beyond,
     lease: Lease,
     /// Of a schedule.
     used: Used,
@@ -112,23 +115,34 @@ async fn settle(
     }
     let place = place?;
     let mut held = Held::default();
+    let mut won = None;
     loop {
         // Before deciding: what changes from here on is not overlooked.
         let changed = gate.prompts.changed.notified();
-        let (ticket, addresses) =
-            match permitted(gate, asked).await.and_then(|found| datagrams::fit(gate, asked, found)) {
-                Ok(permitted) => permitted,
-                Err(No::Refused(reason)) => {
-                    held.settled();
-                    return Err(reason);
-                }
-                Err(No::Unanswered(rule)) => {
-                    let subject = Subject::Endpoint(asked.endpoint.clone());
-                    let wishing = Wishing { run: &asked.run, flow: asked.flow, subject };
-                    held.wait(gate, wishing, &rule, changed).await?;
-                    continue;
-                }
-            };
+        let found = permitted(gate, asked).await.and_then(|found| datagrams::fit(gate, asked, found));
+        let (ticket, addresses, beyond) = match found
+            .and_then(|found| Ok((found.0, found.1, won.map_or_else(|| beyond(gate, asked), Ok)?)))
+        {
+            Ok(permitted) => permitted,
+            Err(No::Refused(reason)) => {
+                held.settled();
+                return Err(reason);
+            }
+            Err(No::Unanswered(rule)) => {
+                let subject = beyond::subject(gate, asked, rule.action);
+                let wishing = Wishing { run: &asked.run, flow: asked.flow, subject };
+                let waited = held.wait(gate, wishing, &rule, changed).await;
+                waited.map_err(|reason| beyond::unasked(gate, &rule, reason))?;
+                continue;
+            }
+        };
+        // A right that is used up by one flow is won before anything else is, and kept while the rest is decided again.
+        if won.is_none() && beyond.spends().is_some() {
+            if !beyond.is_won(gate) {
+                continue;
+            }
+            won = Some(beyond);
+        }
         let mut quality = quality(gate, asked);
         let mut lease = register(gate, asked, &ticket, &quality);
         // One performance, one winner: who comes second decides again, without this grant.
@@ -148,7 +162,7 @@ async fn settle(
             continue;
         };
         let held = held.settled();
-        return Ok(Agreed { place, ticket, addresses, quality, lease, used, held });
+        return Ok(Agreed { place, ticket, addresses, quality, beyond, lease, used, held });
     }
 }
 
@@ -198,7 +212,7 @@ fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> R
 }
 
 async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow<S>, Refused> {
-    let Agreed { place, ticket, addresses, quality, mut lease, mut used, held } = agreed;
+    let Agreed { place, ticket, addresses, quality, beyond, mut lease, mut used, held } = agreed;
     // From here on whoever drops this half-way, because the app has left, closes the books by it.
     let mut books = Books {
         gate: Arc::clone(gate),
@@ -210,7 +224,9 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
         open: None,
         closed: false,
     };
-    if let Err(error) = write_permit(gate, &books.asked, &ticket, &quality, &used, &addresses).await {
+    if let Err(error) =
+        write_permit(gate, &books.asked, &ticket, (&quality, &beyond), &used, &addresses).await
+    {
         // What could not be written down was not permitted: there is nothing to close.
         books.closed = true;
         gate.metrics.decided(books.asked.run.trust, "network", false, Some(Reason::JournalUnavailable));
@@ -237,7 +253,7 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
             return Err(Refused::about(reason, detail));
         }
     };
-    let books = books.opened(&lease, ticket.grant, upstream.remote);
+    let books = books.opened(&lease, (ticket.grant, beyond.grant), upstream.remote);
     let now = clock::now();
     let meter = |rate: Option<BitRate>| rate.map(|rate| Meter::new(rate, quality.profile.burst, now));
     let limits = Limits {
@@ -296,13 +312,18 @@ pub struct Books {
 }
 
 impl Books {
-    fn opened(mut self, lease: &Lease, grant: GrantId, address: SocketAddr) -> Self {
+    fn opened(
+        mut self,
+        lease: &Lease,
+        (grant, beyond): (GrantId, Option<GrantId>),
+        address: SocketAddr,
+    ) -> Self {
         let now = clock::now();
         let (run, class) = (&self.asked.run, self.profile.class);
         // The user's own time is not the gate's.
         let setup = now.since(self.asked.began).saturating_sub(self.held);
         let series = self.gate.metrics.flow_opened(run.trust, class, self.asked.ingress, setup);
-        self.gate.flows.add(Entry {
+        let entry = Entry {
             id: self.asked.flow,
             run: run.id,
             app: run.app.clone(),
@@ -312,11 +333,15 @@ impl Books {
             class,
             ingress: self.asked.ingress,
             grant,
+            bearer: accounting::bearer(&self.gate),
+            beyond,
             opened: clock::wall(),
             lease: lease.handle(),
             series,
+            since: now,
             told: Arc::default(),
-        });
+        };
+        self.gate.flows.add(entry, &self.gate.accounts);
         self.open = Some(now);
         self
     }
@@ -347,7 +372,7 @@ impl Books {
             return;
         }
         if self.open.is_some() {
-            self.gate.flows.remove(self.asked.flow);
+            self.gate.flows.remove(self.asked.flow, &self.gate.accounts);
         }
         let run = &self.asked.run;
         self.gate.metrics.flow_ended(run.trust, self.profile.class, self.asked.ingress, result);
@@ -398,7 +423,7 @@ async fn write_permit(
     gate: &Gate,
     asked: &Asked,
     ticket: &Ticket,
-    quality: &Quality,
+    (quality, beyond): (&Quality, &Beyond),
     used: &Used,
     addresses: &[SocketAddr],
 ) -> Result<(), mexe_journal::Unavailable> {
@@ -407,7 +432,7 @@ async fn write_permit(
         grant: Some(ticket.grant),
         class: Some(quality.profile.class.as_str().into()),
         addresses: addresses.to_vec(),
-        detail: quality.denied.map(|reason| serde_json::json!({ "qos": reason })),
+        detail: permit_detail(quality, beyond),
         ..record_of(gate, asked)
     };
     let mut spent: Vec<Change> = used.changes().collect();
@@ -417,6 +442,7 @@ async fn write_permit(
     if let Some(grant) = quality.grant.filter(|_| quality.single) {
         spent.push(Change::SpendGrant(grant));
     }
+    spent.extend(beyond.spends().map(Change::SpendGrant));
     if spent.is_empty() {
         gate.journal.record(record).await?;
     } else {
@@ -424,6 +450,17 @@ async fn write_permit(
         gate.journal.change(Change::Several(spent), record).await?;
     }
     Ok(())
+}
+
+fn permit_detail(quality: &Quality, beyond: &Beyond) -> Option<serde_json::Value> {
+    let mut detail = serde_json::Map::new();
+    if let Some(reason) = quality.denied {
+        detail.insert("qos".to_owned(), serde_json::json!(reason));
+    }
+    if let Some(grant) = beyond.grant {
+        detail.insert("usage_grant".to_owned(), serde_json::json!(grant));
+    }
+    (!detail.is_empty()).then(|| detail.into())
 }
 
 async fn write_refusal(gate: &Gate, asked: &Asked, reason: Reason) {

@@ -6,10 +6,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mexe_model::{AppId, FlowId, GrantId, RunId, Trust, WallTime};
+use mexe_journal::Usage;
+use mexe_model::{AppId, FlowId, GrantId, Instant, RunId, Trust, WallTime};
 use mexe_qos::TrafficClass;
 use mexe_relay::LeaseHandle;
 
+use crate::accounting::Accounts;
+use crate::clock;
 use crate::observe::metrics::{FlowSeries, Ingress};
 
 /// One open flow.
@@ -33,23 +36,41 @@ pub struct Entry {
     pub ingress: Ingress,
     /// The grant that covers it.
     pub grant: GrantId,
+    /// The bearer that carries it.
+    pub bearer: Arc<str>,
+    /// The grant to move more than a usage threshold, if it was opened beyond one.
+    pub beyond: Option<GrantId>,
     /// When it opened.
     pub opened: WallTime,
     /// Its lease, which counts the bytes.
     pub lease: LeaseHandle,
     /// Its series.
     pub series: FlowSeries,
-    /// Bytes already told to the series, up and down.
-    pub told: Arc<(AtomicU64, AtomicU64)>,
+    /// The same as the time by which it is counted how long it is open.
+    pub since: Instant,
+    /// What was told already.
+    pub told: Arc<Told>,
+}
+
+/// What of an open flow was told to its series and its accounts.
+#[derive(Debug, Default)]
+pub struct Told {
+    up: AtomicU64,
+    down: AtomicU64,
+    millis: AtomicU64,
 }
 
 impl Entry {
-    /// Tells the series what moved since the last time.
-    pub fn settle(&self) {
-        let (up, down) = (self.lease.bytes_up(), self.lease.bytes_down());
-        let new_up = up.saturating_sub(self.told.0.fetch_max(up, Ordering::AcqRel));
-        let new_down = down.saturating_sub(self.told.1.fetch_max(down, Ordering::AcqRel));
-        self.series.moved(new_up, new_down);
+    /// Tells the series and the accounts what came in since the last time.
+    pub fn settle(&self, accounts: &Accounts) {
+        let new = |told: &AtomicU64, now: u64| now.saturating_sub(told.fetch_max(now, Ordering::AcqRel));
+        let up = new(&self.told.up, self.lease.bytes_up());
+        let down = new(&self.told.down, self.lease.bytes_down());
+        let open = u64::try_from(clock::now().since(self.since).as_millis()).unwrap_or(u64::MAX);
+        let millis = new(&self.told.millis, open);
+        self.series.moved(up, down);
+        let moved = Usage { bytes_up: up, bytes_down: down, flow_ms: millis, ..Usage::default() };
+        accounts.add(&self.app, self.class, &self.bearer, moved);
     }
 
     fn shown(&self) -> serde_json::Value {
@@ -63,6 +84,7 @@ impl Entry {
             "class": self.class.as_str(),
             "ingress": self.ingress.as_str(),
             "grant": self.grant,
+            "bearer": &*self.bearer,
             "opened_at": self.opened.to_string(),
             "bytes_up": self.lease.bytes_up(),
             "bytes_down": self.lease.bytes_down(),
@@ -78,24 +100,30 @@ pub struct Flows {
 
 impl Flows {
     /// A flow opened.
-    pub fn add(&self, entry: Entry) {
+    pub fn add(&self, entry: Entry, accounts: &Accounts) {
+        accounts.add(&entry.app, entry.class, &entry.bearer, Usage { flows: 1, ..Usage::default() });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.id, entry);
     }
 
     /// A flow ended: its last bytes are told, and it is no longer listed.
-    pub fn remove(&self, id: FlowId) {
+    pub fn remove(&self, id: FlowId, accounts: &Accounts) {
         let entry = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         if let Some(entry) = entry {
-            entry.settle();
+            entry.settle(accounts);
             entry.series.closed();
         }
     }
 
-    /// Tells every open flow's series what moved.
-    pub fn settle(&self) {
+    /// Tells every open flow's series and accounts what moved.
+    pub fn settle(&self, accounts: &Accounts) {
         for entry in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            entry.settle();
+            entry.settle(accounts);
         }
+    }
+
+    /// Every open flow.
+    pub fn all(&self) -> Vec<Entry> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// The app of each open flow.
@@ -115,8 +143,7 @@ impl Flows {
 
     /// Every open flow, oldest first, as the API shows it.
     pub fn list(&self) -> Vec<serde_json::Value> {
-        let mut entries: Vec<Entry> =
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut entries = self.all();
         entries.sort_by_key(|entry| entry.id);
         entries.iter().map(Entry::shown).collect()
     }

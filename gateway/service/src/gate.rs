@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accounting::Accounts;
 use crate::apps::Apps;
 use crate::associations::Associations;
 use crate::calls::Calls;
@@ -67,6 +68,8 @@ pub struct OwnActions {
     pub datagram: ActionId,
     /// `network.qos`.
     pub qos: ActionId,
+    /// `network.usage`.
+    pub usage: ActionId,
 }
 
 /// What a gate is made of when it starts.
@@ -81,6 +84,8 @@ pub struct Parts {
     pub schedules: Schedules,
     /// The open journal.
     pub journal: Journal,
+    /// What was moved this month, and the usage thresholds.
+    pub accounts: Accounts,
     /// The installed apps.
     pub apps: Apps,
     /// Roots, and what was wrong with some.
@@ -115,6 +120,8 @@ pub struct Gate {
     pub schedules: Schedules,
     /// The journal.
     pub journal: Journal,
+    /// What apps moved.
+    pub accounts: Accounts,
     /// Installed apps.
     pub apps: Apps,
     /// Live runs.
@@ -185,6 +192,7 @@ impl Gate {
             actions: parts.actions,
             schedules: parts.schedules,
             journal: parts.journal,
+            accounts: parts.accounts,
             apps: parts.apps,
             runs: Runs::new(parts.first_run),
             leases: Leases::new(|_| {}),
@@ -318,9 +326,9 @@ impl Gate {
         (!health.available).then(|| format!("{}: {}", Reason::JournalUnavailable, why()))
     }
 
-    /// Tells the series what open flows have moved so far.
+    /// Tells the series and the accounts what open flows have moved so far.
     pub fn settle_flow_bytes(&self) {
-        self.flows.settle();
+        self.flows.settle(&self.accounts);
     }
 
     /// What a scrape counts.

@@ -2,6 +2,7 @@
 //! (crates mexe-certs, mexe-policy, mexe-qos); the modules here carry their decisions out. Begin with [`flow`]: one
 //! connection from the request to its last byte.
 
+pub mod accounting;
 pub mod actions;
 pub mod apps;
 pub mod associations;

@@ -78,6 +78,7 @@ impl Desk {
 struct Place {
     gate: Arc<Gate>,
     id: PromptId,
+    wish: Wish,
     how: Left,
 }
 
@@ -149,7 +150,8 @@ impl Waiting {
     fn take_place(&mut self, wish: &Wish) -> Result<(), Reason> {
         let gate = Arc::clone(&self.gate);
         let mut prompts = gate.prompts.lock();
-        if self.place.as_ref().is_some_and(|place| prompts.is_open(place.id)) {
+        let stays = |place: &Place| place.wish == *wish && prompts.is_open(place.id);
+        if self.place.as_ref().is_some_and(stays) {
             return Ok(());
         }
         let (now, at) = (clock::now(), clock::wall());
@@ -167,7 +169,12 @@ impl Waiting {
             }
             no.reason
         })?;
-        self.place = Some(Place { gate: Arc::clone(&gate), id: asked.id(), how: Left::Unanswered });
+        self.place = Some(Place {
+            gate: Arc::clone(&gate),
+            id: asked.id(),
+            wish: wish.clone(),
+            how: Left::Unanswered,
+        });
         if let Asked::Anew(id) = asked {
             gate.journal.note(self.record_of(wish));
             gate.events.tell(Event::Prompt(id, Turn::Open));

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
+use crate::accounting;
 use crate::apps::{self, App, Apps};
 use crate::config::{ConfigError, Loaded};
 use crate::gate::{Gate, Listening, Parts};
@@ -153,6 +154,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let (journal, stored) = Journal::open(&state_dir, options)?;
     let device = load::device(&journal, &stored).await?;
     let floor = load::floor(&stored);
+    let accounts = load::accounts(&journal, &stored);
     let trusted = load::trusted(&config, trust_files, &guard, &stored, &floor);
     for problem in &trusted.problems {
         tracing::warn!("{problem}");
@@ -177,6 +179,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
         actions,
         schedules,
         journal,
+        accounts,
         apps,
         trusted,
         floor,
@@ -219,6 +222,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     gate.spawn(card::watch(Arc::clone(&gate), guard));
     tokio::spawn(grants::expire(Arc::clone(&gate)));
     tokio::spawn(schedules::keep(Arc::clone(&gate)));
+    tokio::spawn(accounting::keep(Arc::clone(&gate)));
     tokio::spawn(running::end_overdue(Arc::clone(&gate)));
     tokio::spawn(look_around(Arc::clone(&gate)));
     Ok(Serving { gate, console_token, workers, drain })
@@ -238,6 +242,9 @@ impl Serving {
         }
         let _ = tokio::time::timeout(LAST_WAIT, gate.drained()).await;
         schedules::give_back(gate).await;
+        if let Err(error) = accounting::flush(gate).await {
+            tracing::warn!(%error, "the latest of what apps moved could not be written down");
+        }
         let _ = std::fs::remove_file(gate.state_dir().join(CONTROL_SOCKET));
         let journal = gate.journal.clone();
         let _ = tokio::task::spawn_blocking(move || journal.close()).await;

@@ -38,6 +38,7 @@ mod serve;
 mod shadow;
 mod small_file;
 mod target;
+mod usage;
 mod usim;
 mod usim_read;
 mod when;
@@ -106,6 +107,7 @@ enum Verb {
     Schedule(schedule::Args),
     Serve(serve::Args),
     Shadow(shadow::Args),
+    Usage(usage::Args),
     #[command(subcommand)]
     Usim(usim::Verb),
 }
@@ -137,6 +139,7 @@ impl Verb {
             Self::Schedule(args) => schedule::run(&args, global),
             Self::Serve(args) => serve::run(&args, global),
             Self::Shadow(args) => shadow::run(&args, global),
+            Self::Usage(args) => usage::run(&args, global),
             Self::Usim(verb) => verb.run(global),
         }
     }

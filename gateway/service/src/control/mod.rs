@@ -20,6 +20,7 @@ mod schedules;
 mod shadow;
 mod state;
 mod trust;
+mod usage;
 
 use std::sync::Arc;
 
@@ -79,6 +80,9 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/lists", get(trust::lists).post(trust::add_list).layer(DefaultBodyLimit::disable()))
         .route("/v1/ccm", post(trust::apply_message).layer(DefaultBodyLimit::disable()))
         .route("/v1/administrator", get(trust::administrator).put(trust::set_administrator))
+        .route("/v1/usage", get(usage::usage))
+        .route("/v1/thresholds", get(usage::thresholds).post(usage::set))
+        .route("/v1/thresholds/{id}", delete(usage::remove))
         .route("/v1/journal", get(journal::list).delete(journal::clear))
         .route("/v1/journal/checkpoint", get(journal::checkpoint))
         .fallback(|| async { Problem::new(Reason::NotFound, "there is no such route; see /v1/openapi.json") })

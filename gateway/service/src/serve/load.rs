@@ -14,6 +14,8 @@ use mexe_qos::ProfileSet;
 use serde_json::json;
 
 use super::ServeError;
+use crate::accounting::thresholds::Thresholds;
+use crate::accounting::{self, Accounts};
 use crate::apps::{self, Apps};
 use crate::card;
 use crate::clock;
@@ -120,6 +122,15 @@ pub(super) async fn device(journal: &Journal, stored: &mexe_journal::Loaded) -> 
     Ok(device)
 }
 
+/// What was moved this month, and the thresholds. Sums that cannot be read count as nothing, so that the gate starts.
+pub(super) fn accounts(journal: &Journal, stored: &mexe_journal::Loaded) -> Accounts {
+    let earlier = journal.usage(accounting::first_of_month(), i64::MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what apps moved this month cannot be read: thresholds count from now on");
+        Vec::new()
+    });
+    Accounts::new(earlier, Thresholds::stored(stored))
+}
+
 /// The earliest time that it can be now, as far as earlier gates saw it.
 pub(super) fn floor(stored: &mexe_journal::Loaded) -> Floor {
     let remembered = stored.trust.iter().find(|(name, _)| name == floor::REMEMBERED);
@@ -136,6 +147,7 @@ pub(super) fn own_actions(table: &SecurityTable) -> Result<OwnActions, ServeErro
         connect: find(Action::NETWORK_CONNECT)?,
         datagram: find(Action::NETWORK_DATAGRAM)?,
         qos: find(Action::NETWORK_QOS)?,
+        usage: find(Action::NETWORK_USAGE)?,
     })
 }
 

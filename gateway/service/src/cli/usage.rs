@@ -1,0 +1,152 @@
+//! `usage`: what apps moved, by day, app, class and bearer, and how much they may move without asking.
+
+use jiff::civil::Date;
+use mexe_model::AppId;
+use serde_json::json;
+
+use super::fault::Stop;
+use super::{Exit, Global, output};
+use crate::client::ApiPath;
+
+/// Show what apps moved, or set how much they may move without asking
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// Only this app's
+    #[arg(value_name = "APP")]
+    app: Option<AppId>,
+    /// From this day on, as in 2026-11-26; today when left out
+    #[arg(long, value_name = "DATE")]
+    since: Option<Date>,
+    /// Up to this day; today when left out
+    #[arg(long, value_name = "DATE")]
+    until: Option<Date>,
+    /// What stays apart: day, app, class, bearer
+    #[arg(long, value_name = "PART", value_delimiter = ',', default_value = "day,app,class,bearer")]
+    by: Vec<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the thresholds, and how far each is reached
+    Thresholds,
+    /// Ask before an app moves more than so many bytes in a day or a month
+    Threshold {
+        /// Both ways together, as in 50MB or 1GiB
+        #[arg(value_name = "BYTES", value_parser = amount)]
+        bytes: u64,
+        /// In which time
+        #[arg(long, value_parser = ["day", "month"], default_value = "day")]
+        per: String,
+        /// Of this app; without it, of all apps together
+        #[arg(long, value_name = "APP")]
+        app: Option<AppId>,
+        /// Over this bearer; without it, over all
+        #[arg(long, value_name = "BEARER")]
+        bearer: Option<String>,
+    },
+    /// Take a threshold away
+    Remove {
+        /// Its number
+        #[arg(value_name = "ID")]
+        id: u64,
+    },
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
+    let path = ApiPath::new("/v1/thresholds");
+    match &args.verb {
+        None => shown(args, global),
+        Some(Verb::Thresholds) => {
+            let answer = global.with_gate(async |mut gate| Ok(gate.get(&path).await?))?;
+            let columns = [
+                ("id", "ID"),
+                ("bytes", "BYTES"),
+                ("per", "PER"),
+                ("app", "APP"),
+                ("bearer", "BEARER"),
+                ("moved", "MOVED"),
+                ("reached", "REACHED"),
+            ];
+            global.print(&answer, |answer| output::list(answer, &columns, "no thresholds are set"))
+        }
+        Some(Verb::Threshold { bytes, per, app, bearer }) => {
+            let mut body = json!({ "bytes": bytes, "per": per });
+            if let Some(body) = body.as_object_mut() {
+                body.extend(app.iter().map(|app| ("app".to_owned(), json!(app))));
+                body.extend(bearer.iter().map(|bearer| ("bearer".to_owned(), json!(bearer))));
+            }
+            let answer = global.with_gate(async |mut gate| Ok(gate.post(&path, &body).await?))?;
+            global.print(&answer, |answer| format!("threshold {} is set", output::cell(answer.get("id"))))
+        }
+        Some(Verb::Remove { id }) => {
+            let path = path.segment(&id.to_string());
+            global.with_gate(async |mut gate| Ok(gate.delete(&path).await?))?;
+            global.print(&json!({ "removed": id }), |_| format!("removed threshold {id}"))
+        }
+    }
+}
+
+fn shown(args: &Args, global: &Global) -> Result<Exit, Stop> {
+    let mut path = ApiPath::new("/v1/usage").query("by", &args.by.join(","));
+    if let Some(app) = &args.app {
+        path = path.query("app", app.as_str());
+    }
+    for (name, date) in [("since", args.since), ("until", args.until)] {
+        if let Some(date) = date {
+            path = path.query(name, &date.to_string());
+        }
+    }
+    let answer = global.with_gate(async |mut gate| Ok(gate.get(&path).await?))?;
+    let parts = [("day", "DAY"), ("app", "APP"), ("class", "CLASS"), ("bearer", "BEARER")];
+    let sums = [
+        ("bytes_up", "UP"),
+        ("bytes_down", "DOWN"),
+        ("dropped_up", "DROPPED UP"),
+        ("dropped_down", "DROPPED DOWN"),
+        ("flows", "FLOWS"),
+        ("flow_ms", "OPEN MS"),
+    ];
+    let asked = parts.into_iter().filter(|(part, _)| args.by.iter().any(|by| by == part));
+    let columns: Vec<_> = asked.chain(sums).collect();
+    global.print(&answer, |answer| output::list(answer, &columns, "nothing was moved"))
+}
+
+const UNITS: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+/// So many bytes, in the units that tariffs have.
+fn amount(text: &str) -> Result<u64, String> {
+    let read = || {
+        let (number, unit) =
+            UNITS.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)))?;
+        let number: u64 = number.trim_end().parse().ok().filter(|number| *number > 0)?;
+        number.checked_mul(*unit).filter(|bytes| *bytes <= 1 << 50)
+    };
+    read().ok_or_else(|| "write a whole number and B, kB, MB, GB, KiB, MiB or GiB, as in 50MB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::amount;
+
+    #[test]
+    fn an_amount_is_a_whole_number_and_a_unit() {
+        for (text, bytes) in [("50MB", 50_000_000), ("50 MB", 50_000_000), ("1GiB", 1 << 30), ("7B", 7)] {
+            assert_eq!(amount(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MB", "0B", "50", "-1B", "1.5GB", "50mb", "9999999999GB", "18446744073709551615GiB"]
+        {
+            assert!(amount(text).is_err(), "{text}");
+        }
+    }
+}
