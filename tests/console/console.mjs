@@ -14,7 +14,7 @@ const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const PICTURES = process.env.MEXEGATE_PICTURES;
-const PAGES = ["questions", "apps", "flows", "grants", "journal", "roots", "quality", "shadow"];
+const PAGES = ["questions", "apps", "flows", "grants", "usage", "journal", "roots", "quality", "shadow"];
 /** What curl ends with when its connection is cut: too little came, or a reset. */
 const CUT = [18, 56];
 const ARGUMENTS = [
@@ -230,6 +230,34 @@ const steps = {
     await tab.page.waitForSelector("#notices .bad");
     tab.faults = tab.faults.filter((fault) => !/40[03]/.test(fault));
     tab.faultless("giving and revoking");
+    await tab.close();
+  },
+
+  async "a threshold is set by the form, cuts what goes beyond it, and is removed"(browser, gate) {
+    const run = await gate.run("operator-app");
+    const tab = await Tab.open(browser, gate);
+    await tab.signIn();
+    await tab.show("usage");
+    await tab.page.fill("#threshold-bytes", "much");
+    await tab.page.locator("#threshold button").click();
+    assert.equal(await tab.page.locator("#live tr", { hasText: "Remove" }).count(), 0, "what is no amount was taken");
+    await tab.page.fill("#threshold-bytes", "2 MB");
+    await tab.page.selectOption("#threshold-app", "operator-app");
+    await tab.page.locator("#threshold button").click();
+    const row = tab.page.locator("#live tr", { hasText: "2.0 MB a day" });
+    await row.waitFor();
+    const grant = { app: "operator-app", action: "network.connect", target: gate.origin, permission: "session" };
+    await gate.ask("POST", "/v1/grants", grant);
+    const flow = gate.curl(run, gate.origin, "/bytes/100000000000", "--limit-rate", "20M");
+    assert.ok(CUT.includes((await flow.ended).code), "the download goes on beyond the threshold");
+    await tab.page.reload();
+    await tab.show("usage");
+    await row.filter({ hasText: "reached" }).waitFor();
+    const bar = tab.page.locator("table[aria-label='Usage by app and class'] tr", { hasText: "operator-app" }).locator("rect");
+    assert.ok(Number(await bar.first().getAttribute("width")) > 0, "there is no bar");
+    await row.locator("button").click();
+    await row.waitFor({ state: "detached" });
+    tab.faultless("thresholds");
     await tab.close();
   },
 

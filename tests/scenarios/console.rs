@@ -5,8 +5,19 @@ use rig::Rig;
 use rig::curl::Reply;
 
 /// Everything behind the token.
-const PAGES: [&str; 10] =
-    ["apps", "flows", "grants", "journal", "quality", "questions", "roots", "shadow", "throughput", "verify"];
+const PAGES: [&str; 11] = [
+    "apps",
+    "flows",
+    "grants",
+    "journal",
+    "quality",
+    "questions",
+    "roots",
+    "shadow",
+    "throughput",
+    "usage",
+    "verify",
+];
 
 fn get(rig: &Rig, path: &str, fields: &[&str]) -> Reply {
     let url = format!("http://{}{path}", rig.ports().console);

@@ -26,6 +26,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod usage;
 mod words;
 
 pub use apps::{App, Apps, Run, Signer};
@@ -40,3 +41,4 @@ pub use questions::{Denial, Question, Questions};
 pub use roots::{Administrator, Largest, List, Root, Roots};
 pub use shadow::{Candidate, Shadow};
 pub use shell::shell;
+pub use usage::{Sum, Threshold, Usage};

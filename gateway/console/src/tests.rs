@@ -129,6 +129,15 @@ fn schedule() -> Value {
     })
 }
 
+fn sum() -> Value {
+    json!({"day": "2026-11-26", "app": "weather", "class": "background", "bytes_up": 1, "bytes_down": 2,
+        "dropped_up": 3, "dropped_down": 4, "flows": 5, "flow_ms": 6})
+}
+
+fn threshold() -> Value {
+    json!({"id": 1, "app": "weather", "bearer": "wwan0", "per": "day", "bytes": 10, "moved": 20, "reached": true})
+}
+
 fn flow() -> Value {
     json!({"id": "flow-9", "run": "run-3", "app": "weather", "domain": "operator", "target": "example.org:443",
         "address": "192.0.2.1:443", "class": "background", "ingress": "socks5",
@@ -187,6 +196,16 @@ fn pages_with(text: &str) -> Vec<String> {
     for value in each_replaced(&schedule(), text) {
         let apps = read_all::<App>(&app()).unwrap();
         pages.extend(read_all(&value).map(|all| rendered(Grants::of(Vec::new(), all, apps))));
+    }
+    for value in each_replaced(&sum(), text) {
+        pages.extend(read_all(&value).map(|all: Vec<Sum>| {
+            rendered(Usage::of(all.clone(), all, Vec::new(), Vec::new(), vec![Foreign::new(text)]))
+        }));
+    }
+    for value in each_replaced(&threshold(), text) {
+        let apps = read_all::<App>(&app()).unwrap();
+        let page = |all| rendered(Usage::of(Vec::new(), Vec::new(), all, apps, Vec::new()));
+        pages.extend(read_all(&value).map(page));
     }
     for value in each_replaced(&flow(), text) {
         pages.extend(read_all(&value).map(|all| rendered(Flows::of(all))));

@@ -183,6 +183,30 @@ pub async fn usage(gate: &Arc<Gate>, first: i64, last: i64) -> Result<Vec<(Usage
     read.await.unwrap_or(Err(JournalError::Missing { path }))
 }
 
+const UNITS: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+/// So many bytes, in the units that tariffs have.
+///
+/// # Errors
+/// What to write instead.
+pub fn amount(text: &str) -> Result<u64, String> {
+    let read = || {
+        let (number, unit) =
+            UNITS.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)))?;
+        let number: u64 = number.trim_end().parse().ok().filter(|number| *number > 0)?;
+        number.checked_mul(*unit).filter(|bytes| *bytes <= 1 << 50)
+    };
+    read().ok_or_else(|| "write a whole number and B, kB, MB, GB, KiB, MiB or GiB, as in 50MB".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,5 +225,16 @@ mod tests {
             assert_eq!(date(day), LocalDate { day, month });
         }
         assert_eq!(civil(i64::MAX), None);
+    }
+
+    #[test]
+    fn an_amount_is_a_whole_number_and_a_unit() {
+        for (text, bytes) in [("50MB", 50_000_000), ("50 MB", 50_000_000), ("1GiB", 1 << 30), ("7B", 7)] {
+            assert_eq!(amount(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MB", "0B", "50", "-1B", "1.5GB", "50mb", "9999999999GB", "18446744073709551615GiB"]
+        {
+            assert!(amount(text).is_err(), "{text}");
+        }
     }
 }

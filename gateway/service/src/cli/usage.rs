@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::fault::Stop;
 use super::{Exit, Global, output};
+use crate::accounting;
 use crate::client::ApiPath;
 
 /// Show what apps moved, or set how much they may move without asking
@@ -35,7 +36,7 @@ enum Verb {
     /// Ask before an app moves more than so many bytes in a day or a month
     Threshold {
         /// Both ways together, as in 50MB or 1GiB
-        #[arg(value_name = "BYTES", value_parser = amount)]
+        #[arg(value_name = "BYTES", value_parser = accounting::amount)]
         bytes: u64,
         /// In which time
         #[arg(long, value_parser = ["day", "month"], default_value = "day")]
@@ -112,41 +113,4 @@ fn shown(args: &Args, global: &Global) -> Result<Exit, Stop> {
     let asked = parts.into_iter().filter(|(part, _)| args.by.iter().any(|by| by == part));
     let columns: Vec<_> = asked.chain(sums).collect();
     global.print(&answer, |answer| output::list(answer, &columns, "nothing was moved"))
-}
-
-const UNITS: [(&str, u64); 7] = [
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("kB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("B", 1),
-];
-
-/// So many bytes, in the units that tariffs have.
-fn amount(text: &str) -> Result<u64, String> {
-    let read = || {
-        let (number, unit) =
-            UNITS.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)))?;
-        let number: u64 = number.trim_end().parse().ok().filter(|number| *number > 0)?;
-        number.checked_mul(*unit).filter(|bytes| *bytes <= 1 << 50)
-    };
-    read().ok_or_else(|| "write a whole number and B, kB, MB, GB, KiB, MiB or GiB, as in 50MB".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::amount;
-
-    #[test]
-    fn an_amount_is_a_whole_number_and_a_unit() {
-        for (text, bytes) in [("50MB", 50_000_000), ("50 MB", 50_000_000), ("1GiB", 1 << 30), ("7B", 7)] {
-            assert_eq!(amount(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "MB", "0B", "50", "-1B", "1.5GB", "50mb", "9999999999GB", "18446744073709551615GiB"]
-        {
-            assert!(amount(text).is_err(), "{text}");
-        }
-    }
 }

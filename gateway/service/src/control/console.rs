@@ -16,7 +16,7 @@ use mexe_console::asset::Asset;
 use mexe_console::{
     Administrator, App, Apps, Candidate, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Judged,
     Largest, List, Package, Profile, Quality, Question, Questions, Record, Root, Roots, Run, Schedule,
-    Shadow, Template, Verified, Word,
+    Shadow, Sum, Template, Threshold, Usage, Verified, Word,
 };
 use mexe_journal::VerifyError;
 use mexe_model::Reason;
@@ -29,6 +29,7 @@ use super::extract::Asked;
 use super::problem::Problem;
 use super::role::Caller;
 use super::{LARGEST_TABLE, listen};
+use crate::accounting;
 use crate::clock;
 use crate::gate::Gate;
 
@@ -48,6 +49,7 @@ pub fn pages_router(gate: Arc<Gate>, api: Router) -> Router {
         .route("/console/roots", get(roots))
         .route("/console/quality", get(quality))
         .route("/console/shadow", get(shadow))
+        .route("/console/usage", get(usage))
         .route("/console/install", post(install))
         .route("/console/fetch", post(fetch))
         .route("/console/verify", get(verify))
@@ -284,6 +286,36 @@ async fn roots(
         message: u64::try_from(CcmLimits::default().message).unwrap_or(u64::MAX),
     };
     shown(&Roots::of(roots, lists, administrator, largest))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsageQuery {
+    /// Over so many days, today included.
+    #[serde(default = "UsageQuery::days")]
+    days: u16,
+}
+
+impl UsageQuery {
+    fn days() -> u16 {
+        7
+    }
+}
+
+async fn usage(
+    State(gate): State<Arc<Gate>>,
+    Extension(api): Extension<Api>,
+    caller: Extension<Caller>,
+    Asked(query): Asked<UsageQuery>,
+) -> Page {
+    let first = clock::local().day().saturating_sub(i64::from(query.days.max(1)) - 1);
+    let since = accounting::civil(first).map_or_else(String::new, |date| format!("&since={date}"));
+    let days: Vec<Sum> = api.list(&caller, &format!("/v1/usage?by=day{since}")).await?;
+    let sums: Vec<Sum> = api.list(&caller, &format!("/v1/usage?by=app,class{since}")).await?;
+    let thresholds: Vec<Threshold> = api.list(&caller, "/v1/thresholds").await?;
+    let apps: Vec<App> = api.list(&caller, "/v1/apps").await?;
+    let bearers = gate.config().bearers.iter().map(|bearer| Foreign::new(bearer.name.clone())).collect();
+    shown(&Usage::of(days, sums, thresholds, apps, bearers))
 }
 
 async fn shadow(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {

@@ -112,6 +112,7 @@ pub const PAGES: &[Route] = &[
     Route { method: Method::GET, path: "/console/roots", roles: USER },
     Route { method: Method::GET, path: "/console/shadow", roles: USER },
     Route { method: Method::GET, path: "/console/throughput", roles: USER },
+    Route { method: Method::GET, path: "/console/usage", roles: USER },
     Route { method: Method::GET, path: "/console/verify", roles: USER },
 ];
 

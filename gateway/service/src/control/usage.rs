@@ -1,6 +1,7 @@
 //! `/v1/usage` and `/v1/thresholds`: what apps moved, and how much they may move without asking.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,8 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::civil::Date;
 use mexe_journal::{Usage, UsageKey};
-use mexe_model::Reason;
-use mexe_qos::Threshold;
+use mexe_model::{AppId, Reason};
+use mexe_qos::{Period, Threshold};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -89,12 +90,36 @@ fn shown(by: &[&str], names: Vec<String>, usage: &Usage) -> Value {
     names.chain(sums.as_object().cloned().unwrap_or_default()).collect::<serde_json::Map<_, _>>().into()
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewThreshold {
+    app: Option<AppId>,
+    bearer: Option<Arc<str>>,
+    per: Period,
+    bytes: Amount,
+}
+
+/// A number, or as a person writes it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Amount {
+    Bytes(u64),
+    Text(String),
+}
+
 pub(super) async fn thresholds(State(gate): State<Arc<Gate>>) -> Json<Items<Value>> {
     items(thresholds::shown(&gate))
 }
 
 pub(super) async fn set(State(gate): State<Arc<Gate>>, Whole(body): Whole) -> Result<Response, Problem> {
-    let threshold: Threshold = read_json(&body)?;
+    let NewThreshold { app, bearer, per, bytes } = read_json(&body)?;
+    let bytes = match bytes {
+        Amount::Bytes(bytes) => bytes,
+        Amount::Text(text) => accounting::amount(&text)
+            .map_err(|help| Problem::malformed(format!("`{text}` is not a number of bytes: {help}")))?,
+    };
+    let bytes = NonZeroU64::new(bytes).ok_or_else(|| Problem::malformed("`bytes` is above 0"))?;
+    let threshold = Threshold { app, bearer, per, bytes };
     let answer = thresholds::set(&gate, threshold).await?;
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
