@@ -18,6 +18,7 @@
 //! assert_eq!(meter.ask(start, 400), Grant::Advance(400));
 //! ```
 
+pub mod attributes;
 pub mod class;
 pub mod mapping;
 pub mod meter;
@@ -25,6 +26,7 @@ pub mod profile;
 mod rule;
 pub mod threshold;
 
+pub use attributes::{Arp, Attributes, ErrorRatio, Rate, Thp};
 pub use class::TrafficClass;
 pub use mapping::Marking;
 pub use meter::{Grant, Meter};
