@@ -1,8 +1,9 @@
-//! The user's desktop is told that questions wait: by a real session bus (dbus-daemon) to a server of notifications that
-//! another implementation serves (rig/notifications.py). One notification at most, with nothing of an app's in it; and a
-//! bus that hangs or dies keeps nobody waiting.
+//! The user's desktop is told that questions wait, and which apps hold connections: by a real session bus (dbus-daemon) to a
+//! server of notifications that another implementation serves (rig/notifications.py). One notification of each at most,
+//! with no word of an app's in it; and a bus that hangs or dies keeps nobody waiting.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use mexe_forge::jar::JarBuilder;
 use mexe_model::SecurityDomain;
+use rig::raw::{self, Credentials, Door};
 use rig::{Builder, Control, Rig, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -139,6 +141,7 @@ struct Scene {
     rig: Arc<Rig>,
     control: Control,
     run: String,
+    who: Credentials,
 }
 
 impl Scene {
@@ -153,8 +156,8 @@ impl Scene {
         let file = rig.packages().sign("evil", &package, Some(SecurityDomain::ThirdParty));
         let app = rig.json(["app", "install", file.to_str().unwrap()])["id"].as_str().unwrap().to_owned();
         let mut control = Control::of(&rig);
-        let (run, _) = control.run(&app);
-        Self { rig: Arc::new(rig), control, run }
+        let (run, who) = control.run(&app);
+        Self { rig: Arc::new(rig), control, run, who }
     }
 
     fn asks(&self, host: &str) -> JoinHandle<Value> {
@@ -171,6 +174,22 @@ impl Scene {
         });
         let path = format!("/v1/prompts/{}/answer", question["id"].as_str().unwrap());
         self.control.done("POST", &path, Some(&json!({ "answer": answer })));
+    }
+
+    /// A connection that an app holds, with both of its ends.
+    fn holds(&mut self, who: &Credentials) -> (TcpStream, TcpStream) {
+        self.control.grant(&who.app, "127.0.0.1", "session");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let client = raw::open(self.rig.ports(), Door::Socks, who, to).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    fn holders(&self) -> String {
+        format!(
+            ". See and end them on the console, http://{}, or with: mexegate flows",
+            self.rig.ports().console
+        )
     }
 
     /// `prompts --watch` in a session with that bus.
@@ -262,17 +281,110 @@ fn a_gate_in_a_session_tells_the_desktop_itself_and_nobody_tells_it_twice() {
 }
 
 #[test]
+fn as_long_as_an_app_holds_a_connection_the_desktop_says_which() {
+    let bus = Bus::start();
+    let server = bus.server(&["first=7"]);
+    let mut scene = Scene::start(usual().variable("DBUS_SESSION_BUS_ADDRESS", &bus.address()));
+    let watch = scene.watch(&bus.address());
+    let rest = scene.holders();
+    let evil = scene.who.clone();
+    let first = scene.holds(&evil);
+    let told = server.next();
+    assert_eq!((&told["id"], &told["replaces"], &told["app"]), (&json!(7), &json!(0), &json!("mexegate")));
+    assert_eq!(
+        (&told["summary"], &told["body"]),
+        (&json!("An app holds connections"), &json!(format!("{}{rest}", evil.app)))
+    );
+    assert!(evil.app.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{}", evil.app);
+    assert_eq!(told["actions"], json!([]));
+    assert_eq!(
+        told["hints"],
+        json!({ "urgency": ["Byte", 0], "resident": ["Boolean", 1] }),
+        "quiet, and it stays"
+    );
+    assert_eq!(told["expires"], 0);
+    assert_eq!(
+        scene.control.done("GET", "/v1/status", None).json["holding"],
+        json!([{ "app": evil.app, "flows": 1 }])
+    );
+    // One more connection of it is no news; whoever comes and goes quickly is told of at most every three seconds.
+    let second = scene.holds(&evil);
+    let began = Instant::now();
+    let app = scene.rig.app("operator");
+    let (_, other) = scene.control.run(&app);
+    let mut kept = scene.holds(&other);
+    let told = server.next();
+    let both = [&*evil.app, &*app].iter().min().unwrap().to_string()
+        + ", "
+        + [&*evil.app, &*app].iter().max().unwrap();
+    assert_eq!(
+        (&told["replaces"], &told["summary"]),
+        (&json!(7), &json!("2 apps hold connections")),
+        "{told}"
+    );
+    assert_eq!(told["body"], format!("{both}{rest}"));
+    for _ in 0..20 {
+        drop(kept);
+        thread::sleep(Duration::from_millis(150));
+        kept = scene.holds(&other);
+    }
+    let said = server.told.try_iter().count();
+    assert!(said <= 2, "told {said} times within 3 seconds");
+    drop((first, second));
+    server.until("body", &format!("{app}{rest}"));
+    // Nobody tells it twice: `prompts --watch` sees that the gate does it.
+    quit(watch);
+    drop(kept);
+    let told = server.until("call", "close");
+    assert_eq!((&told["id"], &told["known"]), (&json!(7), &json!(true)));
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    server.is_told_nothing();
+}
+
+#[test]
+fn whoever_watches_is_told_of_connections_where_the_gate_has_no_session() {
+    let bus = Bus::start();
+    let server = bus.server(&[]);
+    let mut scene = Scene::start(usual());
+    assert_eq!(scene.control.done("GET", "/v1/status", None).json["connection_notifier"], "watcher");
+    let watch = scene.watch(&bus.address());
+    let who = scene.who.clone();
+    let held = scene.holds(&who);
+    let told = server.next();
+    assert_eq!(
+        (&told["summary"], &told["body"]),
+        (&json!("An app holds connections"), &json!(format!("{}{}", who.app, scene.holders())))
+    );
+    // Beside it, a question has its own; and both go with whoever showed them.
+    let asked = scene.asks("a.example");
+    let question = server.next();
+    assert_eq!((&question["summary"], &question["visible"]), (&json!("A question waits"), &json!(2)));
+    quit(watch);
+    let closed = [server.next(), server.next()].map(|told| (told["call"].clone(), told["id"].clone()));
+    for told in [told, question] {
+        assert!(closed.contains(&(json!("close"), told["id"].clone())), "{closed:?}");
+    }
+    scene.answer("a.example", "deny");
+    asked.join().unwrap();
+    drop(held);
+}
+
+#[test]
 fn off_is_off() {
     let bus = Bus::start();
     let server = bus.server(&[]);
-    let off = Rig::builder().section("policy", "prompt_wait = \"20s\"\nprompt_notify = \"off\"");
+    let off = Rig::builder()
+        .section("policy", "prompt_wait = \"20s\"\nprompt_notify = \"off\"\nconnection_notify = \"off\"");
     let mut scene = Scene::start(off.variable("DBUS_SESSION_BUS_ADDRESS", &bus.address()));
     let watch = scene.watch(&bus.address());
     let asked = scene.asks("a.example");
+    let who = scene.who.clone();
+    let held = scene.holds(&who);
     server.is_told_nothing();
     scene.answer("a.example", "deny");
     asked.join().unwrap();
     quit(watch);
+    drop(held);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The flows that are open now: what the API lists and what a scrape adds up. A lock is taken when a flow opens and when
 //! it ends, never while bytes move.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -126,14 +126,24 @@ impl Flows {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// The app of each open flow.
-    pub fn apps(&self) -> Vec<AppId> {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .map(|entry| entry.app.clone())
-            .collect()
+    /// The apps that hold open flows, and how many each.
+    pub fn by_app(&self) -> BTreeMap<AppId, u64> {
+        let mut by_app = BTreeMap::new();
+        for entry in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            match by_app.get_mut(&entry.app) {
+                Some(flows) => *flows += 1,
+                None => {
+                    by_app.insert(entry.app.clone(), 1_u64);
+                }
+            }
+        }
+        by_app
+    }
+
+    /// The same, as the API shows it.
+    pub fn holders(&self) -> Vec<serde_json::Value> {
+        let one = |(app, flows)| serde_json::json!({ "app": app, "flows": flows });
+        self.by_app().into_iter().map(one).collect()
     }
 
     /// How many are open.

@@ -369,6 +369,8 @@ impl Gate {
             "token_runs": config.policy.token_runs.as_str(),
             "phrase": config.policy.prompt_phrase,
             "notifier": notify::notifier(config.policy.prompt_notify),
+            "connection_notifier": notify::notifier(config.policy.connection_notify),
+            "holding": self.flows.holders(),
             "connections": { "open": self.permits.open(), "most": self.permits.most() },
             "journal": { "available": health.available, "backlog": health.backlog },
             "apps": self.apps.list().len(),

@@ -215,7 +215,8 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     orphans::adopt(&gate);
     if let Some(bus) = notify::session_bus() {
         // A stop waits until it has taken away what it shows.
-        gate.spawn(notify::follow(Arc::clone(&gate), bus));
+        gate.spawn(notify::questions::follow(Arc::clone(&gate), bus.clone()));
+        gate.spawn(notify::connections::follow(Arc::clone(&gate), bus));
     }
     tokio::spawn(floor::watch(Arc::clone(&gate)));
     // A stop waits until it has ended the call that an app may have.

@@ -12,7 +12,7 @@ use mexe_model::BitRate;
 use mexe_policy::TokenRuns;
 
 use super::layers::Layers;
-use super::raw::{BearerKind, Expiry, PromptNotify, Raw, RawCommand};
+use super::raw::{BearerKind, Expiry, Notify, Raw, RawCommand};
 use super::{ConfigError, Guard};
 
 /// A configuration that holds.
@@ -110,7 +110,9 @@ pub struct Policy {
     /// How many questions may wait.
     pub prompt_queue: NonZeroU32,
     /// Whether the user's desktop is told of questions.
-    pub prompt_notify: PromptNotify,
+    pub prompt_notify: Notify,
+    /// Whether the user's desktop is told which apps hold connections.
+    pub connection_notify: Notify,
     /// What the user chose to tell his own questions by.
     pub prompt_phrase: Option<String>,
     /// What runs by token may use.
@@ -281,6 +283,7 @@ pub(super) fn check(
             prompt_wait: raw.policy.prompt_wait.0,
             prompt_queue: raw.policy.prompt_queue.0,
             prompt_notify: raw.policy.prompt_notify,
+            connection_notify: raw.policy.connection_notify,
             prompt_phrase: phrase(raw, layers)?,
             token_runs: raw.policy.token_runs.into(),
             expiry: raw.policy.expiry,

@@ -76,6 +76,7 @@ pub(super) const KEYS: &[Key] = &[
     key("policy.prompt_wait", Kind::Text),
     key("policy.prompt_queue", Kind::Number),
     key("policy.prompt_notify", Kind::Text),
+    key("policy.connection_notify", Kind::Text),
     unset("policy.prompt_phrase", Kind::Text, "none"),
     key("policy.token_runs", Kind::Text),
     key("policy.expiry", Kind::Text),

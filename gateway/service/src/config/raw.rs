@@ -83,7 +83,8 @@ pub(super) struct RawPolicy {
     pub(super) exclusions: String,
     pub(super) prompt_wait: Patience,
     pub(super) prompt_queue: Count,
-    pub(super) prompt_notify: PromptNotify,
+    pub(super) prompt_notify: Notify,
+    pub(super) connection_notify: Notify,
     pub(super) prompt_phrase: Option<String>,
     pub(super) token_runs: RawTokenRuns,
     pub(super) expiry: Expiry,
@@ -97,7 +98,8 @@ impl Default for RawPolicy {
             exclusions: "off".to_owned(),
             prompt_wait: Patience(std::time::Duration::from_secs(30)),
             prompt_queue: Count::of(64),
-            prompt_notify: PromptNotify::Auto,
+            prompt_notify: Notify::Auto,
+            connection_notify: Notify::Auto,
             prompt_phrase: None,
             token_runs: RawTokenRuns::SessionOnly,
             expiry: Expiry::Lenient,
@@ -123,10 +125,10 @@ impl From<RawTokenRuns> for TokenRuns {
     }
 }
 
-/// Whether the user's desktop is told of questions.
+/// Whether the user's desktop is told of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", expecting = "one of \"auto\", \"off\"")]
-pub enum PromptNotify {
+pub enum Notify {
     /// Where there is a session bus: the gate's own, or that of whoever watches the questions.
     Auto,
     /// Never.

@@ -12,7 +12,8 @@ use super::question;
 use crate::cli::fault::Stop;
 use crate::cli::{Exit, Global, output, printable, when};
 use crate::client::{ApiPath, Client};
-use crate::notify::{self, Desktop, Waiting};
+use crate::notify::questions::{self, Waiting};
+use crate::notify::{self, Desktop, connections};
 
 /// How often the gate is asked.
 const LOOK: Duration = Duration::from_millis(250);
@@ -32,7 +33,8 @@ pub(super) fn run(global: &Global) -> Result<Exit, Stop> {
         }
     };
     std::thread::spawn(reader);
-    let mut notified = None;
+    let (mut questions, mut connections) = (false, false);
+    let mut console = None;
     if !global.json {
         let status = global.with_gate(async |mut gate| Ok(gate.get(&ApiPath::new("/v1/status")).await?))?;
         match status.get("phrase").and_then(Value::as_str) {
@@ -40,18 +42,29 @@ pub(super) fn run(global: &Global) -> Result<Exit, Stop> {
             None => output::text("you have chosen no phrase (policy.prompt_phrase)")?,
         }
         output::text(HELP)?;
-        if status.get("notifier").and_then(Value::as_str) == Some("watcher") {
-            let console = status.pointer("/listen/console").and_then(Value::as_str);
-            let console = console.filter(|console| *console != "off").map(str::to_owned);
-            notified = notify::session_bus().map(|bus| (bus, console));
-        }
+        let is_ours = |name: &str| status.get(name).and_then(Value::as_str) == Some("watcher");
+        (questions, connections) = (is_ours("notifier"), is_ours("connection_notifier"));
+        let shown = status.pointer("/listen/console").and_then(Value::as_str);
+        console = shown.filter(|console| *console != "off").map(str::to_owned);
     }
     let json = global.json;
     global.with_gate(async move |gate| {
-        let desktop = notified.map(|(bus, console)| Desktop::on(bus, console.as_deref()));
-        let mut desk = Desk { gate, json, seen: BTreeSet::new(), asked: None, desktop };
+        let bus = notify::session_bus();
+        let on = |wanted: bool, between| Some(Desktop::on(bus.clone().filter(|_| wanted)?, between));
+        let desktop = on(questions, questions::BETWEEN);
+        let holding = on(connections, connections::BETWEEN);
+        let mut desk = Desk {
+            gate,
+            json,
+            seen: BTreeSet::new(),
+            asked: None,
+            console,
+            desktop,
+            holding: holding.map(|desktop| (desktop, None)),
+        };
         let end = desk.run(&mut lines).await;
-        if let Some(desktop) = desk.desktop.take() {
+        let desktops = [desk.desktop.take(), desk.holding.take().map(|(desktop, _)| desktop)];
+        for desktop in desktops.into_iter().flatten() {
             desktop.close().await;
         }
         end
@@ -65,8 +78,12 @@ struct Desk {
     seen: BTreeSet<String>,
     /// The question that the next line answers, and since when it stands there.
     asked: Option<(String, Instant)>,
+    /// Where questions can be answered, and connections ended.
+    console: Option<String>,
     /// Where the user is told of questions while he looks elsewhere.
     desktop: Option<Desktop>,
+    /// Where he is told which apps hold connections, and when that was looked at last.
+    holding: Option<(Desktop, Option<Instant>)>,
 }
 
 impl Desk {
@@ -74,6 +91,7 @@ impl Desk {
         let mut typing = true;
         loop {
             self.look().await?;
+            self.look_at_connections().await?;
             tokio::select! {
                 line = lines.recv(), if typing => match line {
                     // Nobody can type any more: go on showing.
@@ -99,7 +117,8 @@ impl Desk {
             let left =
                 |(_, prompt): &(String, &Value)| prompt.get("expires_in_seconds").and_then(Value::as_u64);
             let left = Duration::from_secs(open.iter().filter_map(left).max().unwrap_or_default());
-            desktop.show(Waiting { ids: open.iter().map(|(id, _)| id.clone()).collect(), left });
+            let waiting = Waiting { ids: open.iter().map(|(id, _)| id.clone()).collect(), left };
+            desktop.show(waiting.notice(self.console.as_deref()));
         }
         self.seen.retain(|id| open.iter().any(|(open, _)| open == id));
         if self.json {
@@ -127,6 +146,19 @@ impl Desk {
                 self.asked = Some((id.clone(), Instant::now()));
             }
         }
+        Ok(())
+    }
+
+    async fn look_at_connections(&mut self) -> Result<(), Stop> {
+        let Some((desktop, looked)) = &mut self.holding else { return Ok(()) };
+        if looked.is_some_and(|looked| looked.elapsed() < connections::LOOK) {
+            return Ok(());
+        }
+        let status = self.gate.get(&ApiPath::new("/v1/status")).await?;
+        *looked = Some(Instant::now());
+        let holding = status.get("holding").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let apps = holding.iter().filter_map(|one| one.get("app")?.as_str()?.parse().ok()).collect();
+        desktop.show(connections::notice(&apps, self.console.as_deref()));
         Ok(())
     }
 

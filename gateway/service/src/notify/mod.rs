@@ -1,33 +1,31 @@
-//! Tells the user's desktop that questions wait for him (org.freedesktop.Notifications on his session bus). One notification,
-//! however many wait: it is replaced when another comes and taken away with the last. It has the gate's own words alone and
-//! nothing to press: whoever would answer opens the console (S22). A bus that hangs, refuses or is gone keeps nobody waiting.
+//! Tells the user's desktop something (org.freedesktop.Notifications on his session bus): that [`questions`] wait for him, and
+//! which apps hold [`connections`]. One notification for each, replaced when there is other news and taken away with the last.
+//! They have the gate's own words and nothing to press: whoever would act opens the console (S22). A bus that hangs, refuses
+//! or is gone keeps nobody waiting.
 
-use std::collections::{BTreeSet, HashMap};
+pub mod connections;
+pub mod questions;
+
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use zbus::Variant;
 
-use crate::clock;
-use crate::config::PromptNotify;
-use crate::events::Event;
-use crate::gate::Gate;
+use crate::config::Notify;
 
 /// For everything that one change needs of the bus.
 const LIMIT: Duration = Duration::from_secs(2);
 /// For taking the notification away in the end.
 const LAST_LIMIT: Duration = Duration::from_millis(500);
-/// Between two changes of what is shown.
-const BETWEEN: Duration = Duration::from_millis(250);
 /// Before a bus that failed is tried again: twice as long each time, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -46,11 +44,11 @@ pub fn session_bus() -> Option<String> {
 }
 
 /// Who tells the user's desktop: `gate`, whose session has a bus; `watcher`, whoever watches the questions in one; `off`.
-pub fn notifier(wanted: PromptNotify) -> &'static str {
+pub fn notifier(wanted: Notify) -> &'static str {
     match (wanted, session_bus()) {
-        (PromptNotify::Off, _) => "off",
-        (PromptNotify::Auto, Some(_)) => "gate",
-        (PromptNotify::Auto, None) => "watcher",
+        (Notify::Off, _) => "off",
+        (Notify::Auto, Some(_)) => "gate",
+        (Notify::Auto, None) => "watcher",
     }
 }
 
@@ -65,39 +63,74 @@ fn escaped(value: &OsStr) -> String {
     value.as_bytes().iter().map(one).collect()
 }
 
-/// What waits for the user.
-#[derive(Clone, Debug, Default)]
-pub struct Waiting {
-    /// The ids of the questions.
-    pub ids: BTreeSet<String>,
-    /// For how long the last of them does.
-    pub left: Duration,
+/// What a notification says.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// What it is about: the same again is not said again.
+    pub about: String,
+    /// Its headline.
+    pub summary: String,
+    /// The rest, in which nothing is markup.
+    pub body: String,
+    /// The name of its picture.
+    pub icon: &'static str,
+    /// How it is to be shown.
+    pub manner: Manner,
 }
 
-/// The user's desktop; what it shows goes with it.
+/// How a notification is to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// For so long at most, and then nowhere: what it tells of is over.
+    Passing(Duration),
+    /// Quietly, until it is taken away.
+    Standing,
+}
+
+impl Manner {
+    fn hints(self) -> HashMap<&'static str, Variant<'static>> {
+        match self {
+            Self::Passing(_) => {
+                HashMap::from([("urgency", Variant::U8(1)), ("transient", Variant::Bool(true))])
+            }
+            Self::Standing => HashMap::from([("urgency", Variant::U8(0)), ("resident", Variant::Bool(true))]),
+        }
+    }
+
+    /// Milliseconds; zero is for ever.
+    fn expires(self) -> i32 {
+        match self {
+            Self::Passing(left) => i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1000),
+            Self::Standing => 0,
+        }
+    }
+}
+
+/// One notification on the user's desktop; what it shows goes with it.
 #[derive(Debug)]
 pub struct Desktop {
-    waiting: watch::Sender<Waiting>,
+    notice: watch::Sender<Option<Notice>>,
     stop: CancellationToken,
     telling: JoinHandle<()>,
 }
 
 impl Desktop {
-    /// On that bus; `console` is where the questions can be answered.
-    pub fn on(address: String, console: Option<&str>) -> Self {
-        let (waiting, changes) = watch::channel(Waiting::default());
+    /// On that bus, with so much time between two changes of what is shown.
+    pub fn on(address: String, between: Duration) -> Self {
+        let (notice, changes) = watch::channel(None);
         let stop = CancellationToken::new();
-        let telling = Telling { address, body: body(console), shown: None };
+        let telling = Telling { address, between, shown: None };
         let telling = tokio::spawn(telling.run(changes, stop.clone()));
-        Self { waiting, stop, telling }
+        Self { notice, stop, telling }
     }
 
-    /// That is what waits now. Waits for nothing itself.
-    pub fn show(&self, waiting: Waiting) {
-        self.waiting.send_if_modified(|known| {
-            let other = known.ids != waiting.ids;
+    /// That is to be shown now. Waits for nothing itself.
+    pub fn show(&self, notice: Option<Notice>) {
+        let about = |notice: &Option<Notice>| notice.as_ref().map(|notice| notice.about.clone());
+        self.notice.send_if_modified(|known| {
+            let other = about(known) != about(&notice);
             if other {
-                *known = waiting;
+                *known = notice;
             }
             other
         });
@@ -116,20 +149,14 @@ impl Drop for Desktop {
     }
 }
 
-/// Where to answer. Nothing in it is an app's.
-fn body(console: Option<&str>) -> String {
-    let console = console.map(|console| format!("on the console, http://{console}, or ")).unwrap_or_default();
-    let text = format!("Answer {console}with: mexegate prompts --watch");
+/// As text in which nothing is markup.
+fn plain(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-fn summary(count: usize) -> String {
-    if count == 1 { "A question waits".to_owned() } else { format!("{count} questions wait") }
 }
 
 struct Telling {
     address: String,
-    body: String,
+    between: Duration,
     shown: Option<Shown>,
 }
 
@@ -141,12 +168,12 @@ struct Shown {
 }
 
 impl Telling {
-    async fn run(mut self, mut changes: watch::Receiver<Waiting>, stop: CancellationToken) {
+    async fn run(mut self, mut changes: watch::Receiver<Option<Notice>>, stop: CancellationToken) {
         let mut next_pause = PAUSE;
         while !stop.is_cancelled() {
-            let waiting = changes.borrow_and_update().clone();
+            let notice = changes.borrow_and_update().clone();
             let said = {
-                let mut saying = pin!(timeout(LIMIT, self.say(&waiting)));
+                let mut saying = pin!(timeout(LIMIT, self.say(notice.as_ref())));
                 tokio::select! {
                     biased;
                     said = saying.as_mut() => said,
@@ -160,9 +187,9 @@ impl Telling {
                 Err(_) => Some("it does not answer in time".to_owned()),
             };
             let rest = match &why {
-                None => BETWEEN,
+                None => self.between,
                 Some(why) => {
-                    tracing::debug!(why, "the desktop cannot be told of questions");
+                    tracing::debug!(why, "the desktop cannot be told");
                     self.shown = None;
                     let pause = next_pause;
                     next_pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -177,7 +204,7 @@ impl Telling {
                 next_pause = PAUSE;
             }
             // What could not be told is told again, as it is by then.
-            if why.is_none() || waiting.ids.is_empty() {
+            if why.is_none() || notice.is_none() {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     changed = changes.changed() => if changed.is_err() { break },
@@ -187,10 +214,8 @@ impl Telling {
         let _ = timeout(LAST_LIMIT, self.take_away()).await;
     }
 
-    async fn say(&mut self, waiting: &Waiting) -> zbus::Result<()> {
-        if waiting.ids.is_empty() {
-            return self.take_away().await;
-        }
+    async fn say(&mut self, notice: Option<&Notice>) -> zbus::Result<()> {
+        let Some(notice) = notice else { return self.take_away().await };
         let shown = match &mut self.shown {
             Some(shown) => shown,
             none => {
@@ -202,19 +227,16 @@ impl Telling {
         let owner = shown.owner().await;
         let known = shown.notification.as_ref().filter(|(server, _)| owner.as_ref() == Some(server));
         let replaces = known.map_or(0, |(_, id)| *id);
-        let milliseconds = i32::try_from(waiting.left.as_millis()).unwrap_or(i32::MAX).max(1000);
-        let hints = HashMap::from([("urgency", Variant::U8(1)), ("transient", Variant::Bool(true))]);
         let actions: [&str; 0] = [];
-        let title = summary(waiting.ids.len());
         let what = (
             "mexegate",
             replaces,
-            "dialog-question",
-            &*title,
-            &*self.body,
+            notice.icon,
+            &*notice.summary,
+            &*notice.body,
             &actions[..],
-            hints,
-            milliseconds,
+            notice.manner.hints(),
+            notice.manner.expires(),
         );
         let reply = shown.bus.call_method(Some(SERVER), PATH, Some(SERVER), "Notify", &what).await?;
         let id: u32 = reply.body().deserialize()?;
@@ -245,43 +267,6 @@ impl Shown {
     }
 }
 
-/// Tells the desktop of the gate's own session what waits, as long as the gate runs.
-pub async fn follow(gate: Arc<Gate>, address: String) {
-    let console = gate.listening.console.map(|console| console.to_string());
-    let desktop = Desktop::on(address, console.as_deref());
-    let mut events = gate.events.watch();
-    loop {
-        desktop.show(waiting(&gate));
-        tokio::select! {
-            () = gate.stopped() => break,
-            told = next_prompt(&mut events) => if !told { break },
-        }
-    }
-    desktop.close().await;
-}
-
-/// Waits until questions may have changed; false when there will be none any more.
-async fn next_prompt(events: &mut broadcast::Receiver<Event>) -> bool {
-    loop {
-        match events.recv().await {
-            Ok(Event::Prompt(..)) | Err(broadcast::error::RecvError::Lagged(_)) => return true,
-            Ok(_) => {}
-            Err(broadcast::error::RecvError::Closed) => return false,
-        }
-    }
-}
-
-fn waiting(gate: &Gate) -> Waiting {
-    if gate.config().policy.prompt_notify == PromptNotify::Off {
-        return Waiting::default();
-    }
-    let now = clock::now();
-    let listed = gate.prompts.lock().list();
-    let open = listed.iter().filter(|prompt| prompt.state == mexe_policy::prompts::State::Open);
-    let left = open.clone().map(|prompt| prompt.until.since(now)).max().unwrap_or_default();
-    Waiting { ids: open.map(|prompt| prompt.id.to_string()).collect(), left }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,16 +284,5 @@ mod tests {
             assert_eq!(first_socket(other), None, "{other}");
         }
         assert_eq!(escaped(OsStr::new("/run/a b;,=%/bus")), "/run/a%20b%3b%2c%3d%25/bus");
-    }
-
-    #[test]
-    fn what_is_shown_has_no_markup() {
-        assert_eq!(
-            body(Some("127.0.0.1:8057")),
-            "Answer on the console, http://127.0.0.1:8057, or with: mexegate prompts --watch"
-        );
-        assert_eq!(body(None), "Answer with: mexegate prompts --watch");
-        assert!(!body(Some("<b>&")).contains(['<', '>']));
-        assert_eq!((summary(1), summary(3)), ("A question waits".to_owned(), "3 questions wait".to_owned()));
     }
 }
