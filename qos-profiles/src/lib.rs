@@ -18,6 +18,7 @@
 //! assert_eq!(meter.ask(start, 400), Grant::Advance(400));
 //! ```
 
+pub mod admission;
 pub mod class;
 pub mod mapping;
 pub mod meter;
