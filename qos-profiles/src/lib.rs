@@ -23,6 +23,7 @@ pub mod attributes;
 pub mod class;
 pub mod mapping;
 pub mod meter;
+pub mod negotiation;
 pub mod profile;
 mod rule;
 
