@@ -18,10 +18,12 @@
 //! assert_eq!(meter.ask(start, 400), Grant::Advance(400));
 //! ```
 
+pub mod admission;
 pub mod attributes;
 pub mod class;
 pub mod mapping;
 pub mod meter;
+pub mod negotiation;
 pub mod profile;
 mod rule;
 pub mod threshold;
