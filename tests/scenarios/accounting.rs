@@ -100,6 +100,33 @@ fn an_open_flow_is_counted_while_it_is_open() {
 }
 
 #[test]
+fn what_comes_in_is_what_goes_on_and_what_is_dropped() {
+    const PROFILE: &str = "name = \"slow\"\ndescription = \"slow\"\nclass = \"background\"\nmax_bitrate_up = \"8 kbit/s\"\n\
+                           max_bitrate_down = \"8 kbit/s\"\nburst = 2000\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("slow.toml"), PROFILE).unwrap();
+    let profiles = format!("profiles = \"{}\"\ndefault_profile = \"slow\"", folder.path().display());
+    let rig = usual().section("qos", &profiles).start();
+    let app = rig.app("third-party");
+    rig.grant(&app, "network.datagram=127.0.0.1", "blanket");
+    let (_, who) = Control::of(&rig).run(&app);
+    let peer = Peer::start();
+    let association = Association::open(rig.ports().socks, &who).unwrap();
+    association.send(peer.address(), &[7; 1000]);
+    assert_eq!(peer.receive().1.len(), 1000);
+    // From here on the flow is open, and what is dropped is dropped of it.
+    for _ in 1..20 {
+        association.send(peer.address(), &[7; 1000]);
+    }
+    let rows = wait::until("all of them", || {
+        let rows = usage(&rig, "app");
+        (sum(&rows, "bytes_up") + sum(&rows, "dropped_up") >= 20_000).then_some(rows)
+    });
+    assert_eq!(sum(&rows, "bytes_up") + sum(&rows, "dropped_up"), 20_000, "{rows:?}");
+    assert!(sum(&rows, "bytes_up") <= 4_000, "{rows:?}");
+}
+
+#[test]
 fn what_is_wrong_about_a_question_is_said() {
     let rig = usual().start();
     for (path, word) in [

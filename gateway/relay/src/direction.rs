@@ -164,12 +164,14 @@ impl Direction {
         }
     }
 
-    /// Gives up whatever is held; a pipe with bytes in it is destroyed.
-    pub(crate) fn abandon(&mut self, pipes: &PipePool) {
+    /// Gives up whatever is held, and tells how many bytes that were; a pipe with bytes in it is destroyed.
+    pub(crate) fn abandon(&mut self, pipes: &PipePool) -> u64 {
+        let given_up = wide(self.waiting());
         self.held = Held::default();
         if let Some(pipe) = self.pipe.take() {
             pipes.give_back(pipe);
         }
+        given_up
     }
 
     /// Bytes that were read and not yet written.

@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) grants: [AtomicU64; 2],
     pub(crate) bytes_up: AtomicU64,
     pub(crate) bytes_down: AtomicU64,
+    /// Bytes that were read and not handed on, up and down.
+    pub(crate) dropped: [AtomicU64; 2],
     pub(crate) opened: Instant,
 }
 
@@ -43,6 +45,7 @@ impl Shared {
             grants: [AtomicU64::new(NO_GRANT), AtomicU64::new(NO_GRANT)],
             bytes_up: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),
+            dropped: [AtomicU64::new(0), AtomicU64::new(0)],
             opened,
         };
         shared.set_grants([grant, qos_grant]);
@@ -187,6 +190,25 @@ impl LeaseHandle {
     /// Counts bytes that were handed to the client socket, where another than the relay moves them.
     pub fn count_down(&self, bytes: u64) {
         self.shared.bytes_down.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that the client sent and that were not handed on, so far.
+    pub fn dropped_up(&self) -> u64 {
+        let [up, _] = &self.shared.dropped;
+        up.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the upstream sent and that were not handed on, so far.
+    pub fn dropped_down(&self) -> u64 {
+        let [_, down] = &self.shared.dropped;
+        down.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that were read and are not handed on.
+    pub fn count_dropped(&self, up: u64, down: u64) {
+        for (counter, bytes) in self.shared.dropped.iter().zip([up, down]) {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     /// Why it was taken back; `None` while it is good.

@@ -261,8 +261,10 @@ impl Relay<'_> {
                 cut(client);
             }
         }
-        self.up.abandon(&self.pipes);
-        self.down.abandon(&self.pipes);
+        let (up, down) = (self.up.abandon(&self.pipes), self.down.abandon(&self.pipes));
+        if up > 0 || down > 0 {
+            self.lease.handle().count_dropped(up, down);
+        }
     }
 }
 

@@ -74,6 +74,24 @@ async fn a_lease_taken_back_before_the_relay_lets_no_byte_through() {
 }
 
 #[tokio::test]
+async fn what_was_read_and_not_handed_on_is_counted() {
+    for strategy in STRATEGIES {
+        let slow = || Some(Meter::new(BitRate::bits_per_second(8).unwrap(), 1500, clock::now()));
+        let limits = Limits { up: slow(), down: slow(), allowance: None };
+        let early = Early { up: vec![1; 4000], down: vec![1; 1700] };
+        let mut flow = Flow::start(Options { strategy, limits, early, ..options() }).await;
+        flow.server.read_exact(&mut [0; 1500]).await.unwrap();
+        flow.app.read_exact(&mut [0; 1500]).await.unwrap();
+        let handle = flow.handle.clone();
+        assert_eq!((handle.dropped_up(), handle.dropped_down()), (0, 0));
+        flow.leases.revoke(&Key::All, Reason::PermissionExpired);
+        let (outcome, _) = flow.outcome().await;
+        assert_eq!((outcome.bytes_up, outcome.bytes_down), (1500, 1500));
+        assert_eq!((handle.dropped_up(), handle.dropped_down()), (2500, 200), "{strategy:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_flow_that_one_side_has_finished_is_cut() {
     for strategy in STRATEGIES {
         let mut flow = Flow::start(Options { strategy, ..options() }).await;

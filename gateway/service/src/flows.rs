@@ -57,6 +57,8 @@ pub struct Entry {
 pub struct Told {
     up: AtomicU64,
     down: AtomicU64,
+    dropped_up: AtomicU64,
+    dropped_down: AtomicU64,
     millis: AtomicU64,
 }
 
@@ -69,8 +71,15 @@ impl Entry {
         let open = u64::try_from(clock::now().since(self.since).as_millis()).unwrap_or(u64::MAX);
         let millis = new(&self.told.millis, open);
         self.series.moved(up, down);
-        let moved = Usage { bytes_up: up, bytes_down: down, flow_ms: millis, ..Usage::default() };
-        accounts.add(&self.app, self.class, &self.bearer, moved);
+        let usage = Usage {
+            bytes_up: up,
+            bytes_down: down,
+            dropped_up: new(&self.told.dropped_up, self.lease.dropped_up()),
+            dropped_down: new(&self.told.dropped_down, self.lease.dropped_down()),
+            flows: 0,
+            flow_ms: millis,
+        };
+        accounts.add(&self.app, self.class, &self.bearer, usage);
     }
 
     fn shown(&self) -> serde_json::Value {

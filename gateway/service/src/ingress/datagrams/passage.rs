@@ -123,21 +123,28 @@ pub(super) struct Passage {
 impl Passage {
     /// Sends one datagram; tells why it was dropped. What the meter drops, it has counted itself.
     pub(super) fn send(&mut self, payload: &[u8], now: Instant) -> Option<Reason> {
-        if let Some(reason) = self.lease.cancel_reason() {
-            return Some(reason);
-        }
-        if !self.police.lets_pass(payload.len(), now) {
-            return None;
-        }
-        let sent = send(&self.socket, payload);
-        match sent {
-            Ok(_) => {
-                self.lease.count_up(u64::try_from(payload.len()).unwrap_or(u64::MAX));
+        let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        match self.pass(payload, now) {
+            Ok(()) => {
+                self.lease.count_up(bytes);
                 self.counts.moved(&self.counts.up, now);
                 None
             }
-            Err(error) => Some(reason_of(error)),
+            Err(reason) => {
+                self.lease.count_dropped(bytes, 0);
+                reason
+            }
         }
+    }
+
+    fn pass(&mut self, payload: &[u8], now: Instant) -> Result<(), Option<Reason>> {
+        if let Some(reason) = self.lease.cancel_reason() {
+            return Err(Some(reason));
+        }
+        if !self.police.lets_pass(payload.len(), now) {
+            return Err(None);
+        }
+        send(&self.socket, payload).map(|_| ()).map_err(|error| Some(reason_of(error)))
     }
 }
 
@@ -289,10 +296,13 @@ impl Down {
                     // Nobody is there, or a router says no: the next datagram may still arrive.
                     Err(_) => continue,
                 };
-                if self.lease.cancel_reason().is_some() {
-                    return false;
-                }
-                if !self.police.lets_pass(length, now) {
+                let bytes = u64::try_from(length).unwrap_or(u64::MAX);
+                let is_cut = self.lease.cancel_reason().is_some();
+                if is_cut || !self.police.lets_pass(length, now) {
+                    self.lease.handle().count_dropped(0, bytes);
+                    if is_cut {
+                        return false;
+                    }
                     continue;
                 }
                 // The header goes right before what was read.
@@ -303,10 +313,13 @@ impl Down {
                 let whole = buffer.get(start..MAX_REPLY_HEADER + length).unwrap_or_default();
                 match send(&self.client, whole) {
                     Ok(_) => {
-                        self.lease.count_down(u64::try_from(length).unwrap_or(u64::MAX));
+                        self.lease.count_down(bytes);
                         self.counts.moved(&self.counts.down, now);
                     }
-                    Err(error) => gate.metrics.datagrams_dropped(reason_of(error)).inc(),
+                    Err(error) => {
+                        self.lease.handle().count_dropped(0, bytes);
+                        gate.metrics.datagrams_dropped(reason_of(error)).inc();
+                    }
                 }
             }
             true
