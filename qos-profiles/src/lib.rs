@@ -18,8 +18,10 @@
 //! assert_eq!(meter.ask(start, 400), Grant::Advance(400));
 //! ```
 
+pub mod at_codes;
 pub mod attributes;
 pub mod class;
+pub mod eps_ie;
 pub mod mapping;
 pub mod meter;
 pub mod profile;

@@ -32,6 +32,8 @@ const CLOSED: u8 = 255;
 /// The highest codes: a rate that needs the next octet has these in the octets before.
 const BASE_MAX: u8 = 254;
 const EXT_MAX: u8 = 250;
+/// What the first extension says at most, in kbit/s.
+pub(crate) const EXT_MAX_KBITS: u64 = 256_000;
 const EXT2_MAX: u8 = 246;
 
 /// What a base octet of 1 to 254 means, in kbit/s.
@@ -139,7 +141,7 @@ mod tests {
         assert_eq!(ext.map(|(code, _)| ext_kbits(code)), ext.map(|(_, rate)| rate));
         let ext2 = [(1, 260), (61, 500), (62, 510), (161, 1_500), (162, 1_600), (246, 10_000), (255, 10_000)];
         assert_eq!(ext2.map(|(code, _)| ext2_kbits(code)), ext2.map(|(_, rate)| rate * 1_000));
-        assert_eq!(ext_kbits(255), 256_000);
+        assert_eq!(ext_kbits(255), EXT_MAX_KBITS);
     }
 
     #[test]
