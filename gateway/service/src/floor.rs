@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mexe_certs::TimeFloor;
 use mexe_journal::{Change, Record};
-use mexe_model::{GrantId, Reason, WallTime};
+use mexe_model::{GrantId, Instant, Reason, WallTime};
 use mexe_relay::Key;
 use serde_json::json;
 
@@ -101,9 +101,13 @@ pub fn remember(floor: &TimeFloor) -> (Change, Record) {
 /// Watches the clock as long as the gate runs.
 pub async fn watch(gate: Arc<Gate>) {
     let mut suspect = false;
+    let mut last = (clock::now(), clock::wall());
     loop {
         let held = gate.clock_holds();
-        if std::mem::replace(&mut suspect, held.is_err()) && held.is_ok() {
+        let now = (clock::now(), clock::wall());
+        let was_set = is_set(last, now);
+        last = now;
+        if (std::mem::replace(&mut suspect, held.is_err()) || was_set) && held.is_ok() {
             // What depends on the time was decided by another one.
             change::again(&gate).await;
         }
@@ -119,6 +123,13 @@ pub async fn watch(gate: Arc<Gate>) {
             () = tokio::time::sleep(LOOK) => {}
         }
     }
+}
+
+/// Whether the wall clock was set between two looks, rather than that time went by.
+fn is_set((before, wall_before): (Instant, WallTime), (now, wall): (Instant, WallTime)) -> bool {
+    let passed = u64::try_from(now.since(before).as_millis()).unwrap_or(u64::MAX);
+    let expected = wall_before.as_millis().saturating_add(passed);
+    u128::from(wall.as_millis().abs_diff(expected)) > CORRECTION.as_millis()
 }
 
 /// Permissions that were given for a time end: nobody knows how much of it is left.
@@ -144,5 +155,22 @@ async fn lapse(gate: &Arc<Gate>, refused: &Refused) {
     };
     if let Err(error) = gate.journal.change(Change::RevokeGrants(lapsed), record).await {
         tracing::warn!(%error, "lapsed grants could not be struck from the database; they do not count");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_told_from_time_that_goes_by() {
+        let at =
+            |passed: u64, wall: u64| (Instant::from_nanos(passed * 1_000_000_000), WallTime::from_secs(wall));
+        let start = at(100, 1_000_000);
+        assert!(!is_set(start, at(105, 1_000_005)));
+        assert!(!is_set(start, at(105, 1_000_060)), "a correction");
+        assert!(!is_set(start, at(90_100, 1_090_000)), "the device slept");
+        assert!(is_set(start, at(105, 1_000_100)));
+        assert!(is_set(start, at(105, 999_000)));
     }
 }

@@ -200,7 +200,10 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
         gate.prompts.lock().restore(denials);
     }
     // A gate that was killed between a change of roots and what it means for the apps settles it now.
-    apps::settle_roots(&gate, &gate.change().await).await;
+    let settled = apps::settle_roots(&gate, &gate.change().await).await;
+    // What suspended an app may have gone while no gate ran. A start waits for no package to be judged.
+    let again = Arc::clone(&gate);
+    tokio::spawn(async move { apps::judge_concerned(&again, &settled.resumed).await });
 
     // Before anything is let in: until then no hours are open.
     schedules::settle(&gate).await;

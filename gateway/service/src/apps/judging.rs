@@ -171,15 +171,13 @@ fn roots_in_the_way(trusted: &Trusted, app: &App) -> Option<Reason> {
 }
 
 /// After a change of roots: apps whose root is off are suspended and their flows cut, at once and without looking at any
-/// package; apps that were suspended for that alone may run again (and are judged whole before they do). Hands out the
-/// runs that are over, for [`end_runs`].
-pub async fn settle_roots(gate: &Arc<Gate>, _changing: &Changing<'_>) -> Vec<Arc<Run>> {
+/// package; apps that were suspended for that alone may run again (and are judged whole before they do).
+pub async fn settle_roots(gate: &Arc<Gate>, _changing: &Changing<'_>) -> Settled {
     let trusted = gate.trusted();
-    let (mut ended, mut changed) = (Vec::new(), Vec::new());
+    let (mut ended, mut changed, mut resumed) = (Vec::new(), Vec::new(), Vec::new());
     for app in gate.apps.list() {
         let cause = roots_in_the_way(&trusted, &app);
-        let by_roots =
-            matches!(app.suspended, Some(Reason::RootDisabled | Reason::RootInvalid | Reason::NoRoot));
+        let by_roots = app.suspended.is_some_and(is_of_roots);
         if cause == app.suspended || (cause.is_none() && !by_roots) {
             continue;
         }
@@ -188,6 +186,9 @@ pub async fn settle_roots(gate: &Arc<Gate>, _changing: &Changing<'_>) -> Vec<Arc
             // Ended first, so that nothing new is decided for them; then cut, what is still connecting as well.
             ended.extend(gate.runs.of(&app.id).iter().filter_map(|run| gate.runs.end(run.id)));
             gate.cut(&Key::App(app.id.clone()), Reason::AppSuspended);
+        }
+        if cause.is_none() {
+            resumed.push(app.id.clone());
         }
         changed.push((app, cause));
     }
@@ -198,7 +199,16 @@ pub async fn settle_roots(gate: &Arc<Gate>, _changing: &Changing<'_>) -> Vec<Arc
             tracing::warn!(%error, app = %app.id, "an app's new state could not be written down; it is in force all the same");
         }
     }
-    ended
+    Settled { ended, resumed }
+}
+
+/// What a change of roots did to the apps.
+#[derive(Default)]
+pub struct Settled {
+    /// Runs that are over, for [`end_runs`].
+    pub ended: Vec<Arc<Run>>,
+    /// Apps whose root is back: something else may be in their way.
+    pub resumed: Vec<AppId>,
 }
 
 /// Ends for good the runs that [`settle_roots`] handed out.
@@ -225,8 +235,9 @@ fn state_change(
     (Change::SetAppState(id.clone(), stored), record)
 }
 
-/// Judges every app that has a live run, and ends the runs of those whose verdict no longer holds.
-pub async fn judge_running(gate: &Arc<Gate>) {
+/// Judges every app that has a live run, and ends the runs of those whose verdict no longer holds; then those that are
+/// suspended for another cause than their roots, which may be gone, and those whose root came back.
+pub async fn judge_concerned(gate: &Arc<Gate>, resumed: &[AppId]) {
     for app in gate.apps.list() {
         if gate.runs.of(&app.id).is_empty() {
             continue;
@@ -238,6 +249,17 @@ pub async fn judge_running(gate: &Arc<Gate>) {
             }
         }
     }
+    for app in gate.apps.list() {
+        if app.suspended.is_some_and(|why| !is_of_roots(why)) || resumed.contains(&app.id) {
+            // A verdict that does not hold is written down as the app's state.
+            let _ = judge_again(gate, &app).await;
+        }
+    }
+}
+
+/// Whether roots alone are in the way: [`settle_roots`] sees when they are not any more.
+const fn is_of_roots(why: Reason) -> bool {
+    matches!(why, Reason::RootDisabled | Reason::RootInvalid | Reason::NoRoot)
 }
 
 /// Judges a package file that is not installed. The outer error is the machine's, the inner one the package's.

@@ -30,7 +30,7 @@ use crate::trust::Chain;
 pub use evidence::StoredEvidence;
 pub use install::look_at;
 pub use install::{Offered, install};
-pub use judging::{Vouched, end_runs, judge_again, judge_running, program_of, settle_roots};
+pub use judging::{Vouched, end_runs, judge_again, judge_concerned, program_of, settle_roots};
 
 /// The folder of the state directory that packages lie in. No app may write there.
 pub const FOLDER: &str = "packages";

@@ -369,14 +369,14 @@ pub async fn take_up(
     unwritten: Option<(Change, Record)>,
 ) -> Result<(), Refused> {
     changing.trust(next);
-    let ended = apps::settle_roots(gate, &changing).await;
+    let settled = apps::settle_roots(gate, &changing).await;
     let written = match unwritten {
         Some((change, record)) => narrowed(gate, change, record).await,
         None => Ok(()),
     };
     drop(changing);
-    apps::end_runs(gate, ended).await;
-    apps::judge_running(gate).await;
+    apps::end_runs(gate, settled.ended).await;
+    apps::judge_concerned(gate, &settled.resumed).await;
     written
 }
 
