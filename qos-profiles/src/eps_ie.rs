@@ -109,11 +109,13 @@ impl ApnAmbr {
         value
     }
 
-    /// The second extension counts 256 Mbit/s and is added to what the octets before it say.
+    /// The second extension counts 256 Mbit/s and is added to what the octets before it say; 0 and 255 are not used.
     fn rate(codes: RateCodes) -> Option<Rate> {
         let below = RateCodes { ext2: 0, ..codes }.rate();
-        let more = u64::from(codes.ext2.min(EXT2_MAX)) * UNIT;
-        if more == 0 { below } else { Rate::bits_per_second(below.map_or(0, Rate::get) + more) }
+        match codes.ext2 {
+            1..=EXT2_MAX => Rate::bits_per_second(below.map_or(0, Rate::get) + u64::from(codes.ext2) * UNIT),
+            _ => below,
+        }
     }
 
     fn codes(rate: Option<Rate>) -> RateCodes {
