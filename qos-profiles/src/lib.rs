@@ -18,14 +18,19 @@
 //! assert_eq!(meter.ask(start, 400), Grant::Advance(400));
 //! ```
 
+pub mod arbiter;
+mod bucket;
 pub mod class;
 pub mod mapping;
 pub mod meter;
 pub mod profile;
 mod rule;
+pub mod two_rate;
 
+pub use arbiter::{Arbiter, Band, Shares, StreamId, Terms};
 pub use class::TrafficClass;
 pub use mapping::Marking;
 pub use meter::{Grant, Meter};
 pub use profile::{Profile, ProfileError, ProfileSet};
 pub use rule::Rule;
+pub use two_rate::{Colour, Rates, TwoRate};
