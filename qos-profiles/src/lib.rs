@@ -19,8 +19,10 @@
 //! ```
 
 pub mod admission;
+pub mod arbiter;
 pub mod at_codes;
 pub mod attributes;
+mod bucket;
 pub mod class;
 pub mod eps_ie;
 pub mod mapping;
@@ -32,8 +34,10 @@ pub mod release97;
 mod rule;
 mod steps;
 pub mod threshold;
+pub mod two_rate;
 pub mod umts_ie;
 
+pub use arbiter::{Arbiter, Band, Shares, StreamId, Terms};
 pub use attributes::{Arp, Attributes, ErrorRatio, Rate, Thp};
 pub use class::TrafficClass;
 pub use mapping::Marking;
@@ -43,4 +47,5 @@ pub use qci::Qci;
 pub use release97::Release97;
 pub use rule::Rule;
 pub use threshold::{LocalDate, Period, Tally, Threshold};
+pub use two_rate::{Colour, Rates, TwoRate};
 pub use umts_ie::UmtsQos;
