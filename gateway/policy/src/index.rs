@@ -2,19 +2,20 @@
 //! walking up the labels, networks by prefix, and for each of these only the grants that can still win. Built anew when
 //! a grant of the app changes; read by [`crate::decision`].
 
+mod bucket;
 mod timetable;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use foldhash::quality::RandomState;
 use mexe_model::{DomainName, GrantId, Instant, Permission, Reason, RunId, WallTime};
 
-use self::timetable::Timetable;
+use self::bucket::{Bucket, Ports};
 use crate::address::shortest_naming_prefix;
-use crate::grant::{Binding, Grant};
+use crate::grant::Grant;
 use crate::net::Nets;
 use crate::table::ActionId;
 use crate::target::HostPattern;
@@ -83,6 +84,17 @@ pub(crate) struct Pick {
 }
 
 impl Pick {
+    /// Whether a grant of that permission could still be used in place of what was found. What comes after one that holds
+    /// need not be looked at: a decision names it only when none holds.
+    fn can_gain(&self, permission: Permission) -> bool {
+        self.live.is_none_or(|live| live.permission <= permission)
+    }
+
+    /// The same for a grant that holds within a window.
+    fn can_gain_windowed(&self) -> bool {
+        self.live.is_none_or(|live| live.windowed || live.permission < Permission::Blanket)
+    }
+
     fn offer(&mut self, choice: Choice, now: Instant) {
         self.offer_as(choice, choice.is_expired(now));
     }
@@ -115,125 +127,20 @@ impl Pick {
     }
 }
 
-/// Grants that cover the same requests. Of those that would be used under the same conditions only the best is kept.
-#[derive(Debug, Default)]
-struct Bucket {
-    blanket: Option<Choice>,
-    /// Blanket grants that hold within a window.
-    windowed: Option<Box<Timetable>>,
-    pending: Option<Choice>,
-    /// Best session grant for each run, by run.
-    sessions: Vec<(RunId, Choice)>,
-    /// Single grants, best first.
-    singles: Vec<(Choice, Arc<AtomicBool>)>,
-}
-
-impl Bucket {
-    fn insert(&mut self, grant: &Grant) {
-        let choice = Choice::of(grant);
-        let keep = |slot: &mut Option<Choice>| {
-            if slot.is_none_or(|s| choice.rank() < s.rank()) {
-                *slot = Some(choice);
-            }
-        };
-        if let Some(window) = grant.window() {
-            let timetable = self.windowed.get_or_insert_default();
-            return timetable.insert(choice, window.clone(), grant.is_used_up());
-        }
-        match (grant.permission(), grant.binding()) {
-            (Permission::Blanket, _) => keep(&mut self.blanket),
-            (Permission::SingleAction, _) => self.singles.push((choice, grant.spent_flag())),
-            (Permission::Session, Some(Binding::Runs(runs))) => {
-                self.sessions.extend(runs.iter().map(|run| (*run, choice)));
-            }
-            (Permission::Session, _) => keep(&mut self.pending),
-        }
-    }
-
-    fn arrange(&mut self) {
-        self.windowed.iter_mut().for_each(|timetable| timetable.arrange());
-        self.sessions.sort_unstable_by_key(|(run, choice)| (*run, choice.rank()));
-        self.sessions.dedup_by_key(|(run, _)| *run);
-        self.sessions.shrink_to_fit();
-        self.singles.sort_unstable_by_key(|(choice, _)| choice.rank());
-        self.singles.shrink_to_fit();
-    }
-
-    fn offer(&self, asker: &Asker, pick: &mut Pick) {
-        self.offer_lasting(asker, pick);
-        // The first unspent one holds longest. Spent ones are few: the service takes them out.
-        if let Some((choice, _)) = self.singles.iter().find(|(_, spent)| !spent.load(Ordering::Acquire)) {
-            pick.offer(*choice, asker.now);
-        }
-    }
-
-    /// Those for more than a single action.
-    fn offer_lasting(&self, asker: &Asker, pick: &mut Pick) {
-        if asker.ceiling == Permission::Blanket {
-            self.blanket.into_iter().for_each(|choice| pick.offer(choice, asker.now));
-            self.windowed.iter().for_each(|timetable| timetable.offer(asker, pick));
-        }
-        if asker.ceiling >= Permission::Session {
-            let session = match asker.run {
-                None => self.pending,
-                Some(run) => {
-                    let at = self.sessions.binary_search_by_key(&run, |(run, _)| *run).ok();
-                    at.and_then(|at| self.sessions.get(at)).map(|(_, choice)| *choice)
-                }
-            };
-            session.into_iter().for_each(|choice| pick.offer(choice, asker.now));
-        }
-    }
-}
-
-/// The grants for one host, by port.
-#[derive(Debug, Default)]
-struct Ports {
-    any: Bucket,
-    /// By port.
-    one: Vec<(u16, Bucket)>,
-}
-
-impl Ports {
-    fn insert(&mut self, port: Option<u16>, grant: &Grant) {
-        let Some(port) = port else { return self.any.insert(grant) };
-        match self.one.binary_search_by_key(&port, |(p, _)| *p) {
-            Ok(at) => self.one.get_mut(at).into_iter().for_each(|(_, bucket)| bucket.insert(grant)),
-            Err(at) => {
-                let mut bucket = Bucket::default();
-                bucket.insert(grant);
-                self.one.insert(at, (port, bucket));
-            }
-        }
-    }
-
-    fn arrange(&mut self) {
-        self.any.arrange();
-        self.one.iter_mut().for_each(|(_, bucket)| bucket.arrange());
-        self.one.shrink_to_fit();
-    }
-
-    fn offer(&self, port: u16, asker: &Asker, pick: &mut Pick) {
-        self.any.offer(asker, pick);
-        let at = self.one.binary_search_by_key(&port, |(p, _)| *p).ok();
-        at.and_then(|at| self.one.get(at)).into_iter().for_each(|(_, bucket)| bucket.offer(asker, pick));
-    }
-}
-
 /// The grants of one app for one action.
 #[derive(Debug, Default)]
 pub(crate) struct ActionIndex {
     all: Bucket,
     untargeted: Bucket,
-    names: HashMap<DomainName, Ports>,
-    below: HashMap<DomainName, Ports>,
+    names: HashMap<DomainName, Ports, RandomState>,
+    below: HashMap<DomainName, Ports, RandomState>,
     /// Bit n: some wildcard's domain has n labels.
     depths: u128,
     nets: Nets<Ports>,
     /// All grants for addresses, whichever.
     addressed: Ports,
     /// Telephone numbers.
-    numbers: HashMap<Arc<str>, Bucket>,
+    numbers: HashMap<Arc<str>, Bucket, RandomState>,
 }
 
 impl ActionIndex {

@@ -21,24 +21,23 @@ struct Family<V> {
     width: u8,
     /// What came in, until it is arranged: by first address, and of several that begin there the widest first.
     added: BTreeMap<(u128, u8), V>,
-    /// The first addresses, in that order.
-    firsts: Vec<u128>,
     /// The networks, in that order.
-    nets: Vec<Net<V>>,
+    nets: Vec<Net>,
+    /// Their values, apart: most of the networks that are looked at are not around the address.
+    values: Vec<V>,
 }
 
 #[derive(Debug)]
-struct Net<V> {
+struct Net {
     first: u128,
+    /// Which one is directly around it, from 1 on; 0 for none.
+    within: u32,
     length: u8,
-    /// Which one is directly around it.
-    within: Option<usize>,
-    value: V,
 }
 
 impl<V> Default for Nets<V> {
     fn default() -> Self {
-        let family = |width| Family { width, added: BTreeMap::new(), firsts: Vec::new(), nets: Vec::new() };
+        let family = |width| Family { width, added: BTreeMap::new(), nets: Vec::new(), values: Vec::new() };
         Self { v4: family(32), v6: family(128) }
     }
 }
@@ -82,39 +81,47 @@ impl<V: Default> Nets<V> {
         });
         let fits = move |length: u8| length >= least && u32::from(length) <= common;
         let around = first.into_iter().flat_map(|first| family.around(first));
-        around.filter(move |net| fits(net.length)).map(|net| &net.value)
+        around.filter(move |(net, _)| fits(net.length)).filter_map(|(_, at)| family.values.get(at))
     }
 }
 
 impl<V> Family<V> {
     fn arrange(&mut self, value: &mut impl FnMut(&mut V)) {
         // Those that are open around the present one, outermost first.
-        let mut around: Vec<usize> = Vec::new();
+        let mut around: Vec<u32> = Vec::new();
         for ((first, length), mut own) in std::mem::take(&mut self.added) {
             value(&mut own);
             while around.pop_if(|at| !self.contains(*at, first)).is_some() {}
-            let within = around.last().copied();
-            around.push(self.nets.len());
-            self.firsts.push(first);
-            self.nets.push(Net { first, length, within, value: own });
+            let within = around.last().copied().unwrap_or(0);
+            self.nets.push(Net { first, within, length });
+            self.values.push(own);
+            around.push(u32::try_from(self.nets.len()).unwrap_or(0));
         }
+        self.nets.shrink_to_fit();
+        self.values.shrink_to_fit();
     }
 
-    fn contains(&self, at: usize, address: u128) -> bool {
-        self.nets.get(at).is_some_and(|net| net.contains(address, self.width))
+    /// The network of that number, from 1 on, and its place.
+    fn net(&self, number: u32) -> Option<(&Net, usize)> {
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        Some((self.nets.get(at)?, at))
     }
 
-    /// The networks that contain the address, innermost first.
-    fn around(&self, address: u128) -> impl Iterator<Item = &Net<V>> {
+    fn contains(&self, number: u32, address: u128) -> bool {
+        self.net(number).is_some_and(|(net, _)| net.contains(address, self.width))
+    }
+
+    /// The networks that contain the address, innermost first, and their places.
+    fn around(&self, address: u128) -> impl Iterator<Item = (&Net, usize)> {
         // The last one that begins at or before the address, or one around that, is the innermost.
-        let begun = self.firsts.partition_point(|first| *first <= address);
-        let last = begun.checked_sub(1).and_then(|last| self.nets.get(last));
-        let outwards = successors(last, |net| net.within.and_then(|at| self.nets.get(at)));
-        outwards.filter(move |net| net.contains(address, self.width))
+        let begun = self.nets.partition_point(|net| net.first <= address);
+        let last = begun.checked_sub(1).and_then(|last| Some((self.nets.get(last)?, last)));
+        let outwards = successors(last, |(net, _)| self.net(net.within));
+        outwards.filter(move |(net, _)| net.contains(address, self.width))
     }
 }
 
-impl<V> Net<V> {
+impl Net {
     fn contains(&self, address: u128, width: u8) -> bool {
         let rest = u32::from(width.saturating_sub(self.length));
         (self.first ^ address).checked_shr(rest).unwrap_or(0) == 0

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use mexe_model::{AppId, GrantId, Instant, Permission, RunId};
 
 use crate::exclusion::Exclusions;
@@ -55,7 +56,7 @@ struct State {
     table: Arc<SecurityTable>,
     settings: Settings,
     surroundings: Arc<Surroundings>,
-    apps: HashMap<AppId, Arc<AppGrants>>,
+    apps: HashMap<AppId, Arc<AppGrants>, RandomState>,
     /// Live runs, and whose they are.
     runs: HashMap<RunId, AppId>,
     clock: Option<LocalClock>,
@@ -83,7 +84,7 @@ impl Policy {
             table,
             settings,
             surroundings,
-            apps: HashMap::new(),
+            apps: HashMap::default(),
             runs: HashMap::new(),
             clock: None,
             exclusions: Arc::default(),

@@ -9,11 +9,124 @@ use mexe_model::{Reason, WallTime};
 use super::{Asker, Choice, Moment, Pick};
 use crate::window::{Opening, WEEK, Window};
 
-/// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Timetable {
+/// How many windows are looked at one by one: a few lines of memory in a row cost less than the steps down a tree.
+const FEW: usize = 12;
+
+/// How many stretches of hours a [`Span`] has room for: one a day.
+const STRETCHES: usize = 7;
+
+/// Windows in the arrangement that suits their number.
+#[derive(Debug)]
+pub(super) enum Windows {
     /// What came in, until it is arranged; true: its budget is used up.
-    added: Vec<(Choice, Window, bool)>,
+    Added(Vec<(Choice, Window, bool)>),
+    /// Best first.
+    Few(Vec<(Choice, Span)>),
+    Timetable(Box<Timetable>),
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self::Added(Vec::new())
+    }
+}
+
+impl Windows {
+    /// All insertions come before [`Windows::arrange`].
+    pub(super) fn insert(&mut self, choice: Choice, window: Window, is_used_up: bool) {
+        if let Self::Added(added) = self {
+            added.push((choice, window, is_used_up));
+        }
+    }
+
+    /// Once, after the last insertion.
+    pub(super) fn arrange(&mut self) {
+        let Self::Added(added) = self else { return };
+        added.sort_unstable_by_key(|(choice, ..)| choice.rank());
+        let few = (added.len() <= FEW).then(|| {
+            let spans = added.iter().map(|(choice, window, is_used_up)| {
+                Span::new(window, *is_used_up).map(|span| (*choice, span))
+            });
+            spans.collect::<Option<Vec<_>>>()
+        });
+        *self = match few.flatten() {
+            Some(few) => Self::Few(few),
+            None => Self::Timetable(Box::new(Timetable::new(added))),
+        };
+    }
+
+    /// How many there are; of a timetable just that there are several.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Added(added) => added.len(),
+            Self::Few(few) => few.len(),
+            Self::Timetable(_) => 2,
+        }
+    }
+
+    /// The only one.
+    pub(super) fn only(&self) -> Option<(Choice, Span)> {
+        match self {
+            Self::Few(few) => few.first().copied(),
+            Self::Added(_) | Self::Timetable(_) => None,
+        }
+    }
+
+    pub(super) fn offer(&self, asker: &Asker, pick: &mut Pick) {
+        match self {
+            Self::Added(_) => {}
+            Self::Few(few) => {
+                for (choice, span) in few {
+                    // Those behind it are no better.
+                    if pick.live.is_some_and(|live| live.rank() <= choice.rank()) {
+                        break;
+                    }
+                    span.offer(*choice, asker, pick);
+                }
+            }
+            Self::Timetable(timetable) => timetable.offer(asker, pick),
+        }
+    }
+}
+
+/// The window of one grant, all in one place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    until: Option<WallTime>,
+    is_used_up: bool,
+    /// In order; those that are not needed are empty.
+    hours: [(u16, u16); STRETCHES],
+}
+
+impl Span {
+    /// `None` for one with too many stretches.
+    fn new(window: &Window, is_used_up: bool) -> Option<Self> {
+        let ranges = window.hours.ranges();
+        let mut hours = [(0, 0); STRETCHES];
+        hours.get_mut(..ranges.len())?.copy_from_slice(ranges);
+        Some(Self { until: window.until, is_used_up, hours })
+    }
+
+    /// As [`Timetable::offer`], of one.
+    pub(super) fn offer(&self, choice: Choice, asker: &Asker, pick: &mut Pick) {
+        let Some(moment) = asker.local else { return };
+        let minute = moment.minute_of_week;
+        if self.until.is_some_and(|until| moment.wall >= until) {
+            return pick.offer_as(choice, true);
+        }
+        let open = self.hours.iter().any(|(from, to)| *from <= minute && minute < *to);
+        if open && !self.is_used_up {
+            pick.offer(choice, asker.now);
+        } else if !choice.is_expired(asker.now) {
+            let reason = if open { Reason::BudgetUsedUp } else { Reason::OutsideHours };
+            pick.offer_shut(choice, reason);
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Timetable {
     /// Those that can be used.
     usable: Tree,
     /// Those whose budget is used up.
@@ -25,28 +138,23 @@ pub(super) struct Timetable {
 }
 
 impl Timetable {
-    pub(super) fn insert(&mut self, choice: Choice, window: Window, is_used_up: bool) {
-        self.added.push((choice, window, is_used_up));
-    }
-
-    /// Once, after the last insertion.
-    pub(super) fn arrange(&mut self) {
-        let mut added = std::mem::take(&mut self.added);
-        added.sort_unstable_by_key(|(choice, ..)| choice.rank());
+    /// Of windows that come best first.
+    fn new(added: &[(Choice, Window, bool)]) -> Self {
         let (used_up, usable): (Vec<_>, Vec<_>) = added.iter().partition(|(.., is_used_up)| *is_used_up);
-        (self.usable, self.used_up) = (Tree::new(&usable), Tree::new(&used_up));
-        self.best = added.first().map(|(choice, window, _)| (*choice, window.clone()));
+        let best = added.first().map(|(choice, window, _)| (*choice, window.clone()));
         let ends = added.iter().filter(|(_, window, _)| window.until.is_some());
-        self.over = ends.map(|(choice, window, _)| Dated { choice: *choice, until: window.until }).collect();
-        self.over.sort_unstable_by_key(|dated| (dated.until, dated.choice.rank()));
-        let mut best: Option<Choice> = None;
-        self.over.retain(|dated| {
-            let is_better = best.is_none_or(|best| dated.choice.rank() < best.rank());
+        let mut over: Vec<_> =
+            ends.map(|(choice, window, _)| Dated { choice: *choice, until: window.until }).collect();
+        over.sort_unstable_by_key(|dated| (dated.until, dated.choice.rank()));
+        let mut kept: Option<Choice> = None;
+        over.retain(|dated| {
+            let is_better = kept.is_none_or(|kept| dated.choice.rank() < kept.rank());
             if is_better {
-                best = Some(dated.choice);
+                kept = Some(dated.choice);
             }
             is_better
         });
+        Self { usable: Tree::new(&usable), used_up: Tree::new(&used_up), over, best }
     }
 
     /// Offers the best that can be used, else the best that would hold had it not ended, else the best that will hold
@@ -54,6 +162,9 @@ impl Timetable {
     pub(super) fn offer(&self, asker: &Asker, pick: &mut Pick) {
         let Some(moment) = asker.local else { return };
         self.usable.each(moment, |choice| pick.offer(choice, asker.now));
+        if pick.live.is_some() {
+            return;
+        }
         let over = self.over.partition_point(|dated| dated.is_over(moment.wall));
         if let Some(dated) = over.checked_sub(1).and_then(|last| self.over.get(last)) {
             pick.offer_as(dated.choice, true);
