@@ -11,6 +11,7 @@ mod choose;
 mod tests;
 
 use self::choose::{Candidate, Need, fewest};
+use crate::Arp;
 
 /// Allocation and retention priority: whose guarantee counts when there is not room for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +22,16 @@ pub struct Claim {
     pub may_displace: bool,
     /// Whether more important streams may take its room (pre-emption vulnerability).
     pub may_be_displaced: bool,
+}
+
+impl From<Arp> for Claim {
+    fn from(arp: Arp) -> Self {
+        Self {
+            level: arp.level.get(),
+            may_displace: arp.pre_emption_capability,
+            may_be_displaced: arp.pre_emption_vulnerability,
+        }
+    }
 }
 
 /// Bits per second, both directions.

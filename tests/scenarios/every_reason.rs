@@ -9,6 +9,16 @@ use mexe_model::Reason;
 
 /// Reason, file without its ending, test.
 const PROVOKED: &[(Reason, &str, &str)] = &[
+    (
+        Reason::QosDisplaced,
+        "streams",
+        "a_more_important_stream_displaces_others_who_are_told_and_have_their_room_back_after_it",
+    ),
+    (
+        Reason::QosNotAdmitted,
+        "streams",
+        "a_more_important_stream_displaces_others_who_are_told_and_have_their_room_back_after_it",
+    ),
     (Reason::CallNotActive, "calls", "tones_go_only_into_the_own_call_and_only_when_it_is_the_open_one"),
     (Reason::EmergencyNumber, "calls", "nothing_but_a_number_reaches_the_port"),
     (Reason::LineBusy, "calls", "one_call_at_a_time_and_none_beside_the_users"),

@@ -1,7 +1,9 @@
-//! What streams can ask for: the profiles, their classes, and how many flows use each class now.
+//! What streams can ask for: the profiles, their classes, how many flows use each class now, and the streams that apps
+//! have asked for.
 
 use askama::Template;
-use mexe_model::BitRate;
+use mexe_model::{AppId, BitRate, RunId, StreamId};
+use serde::Deserialize;
 
 use crate::foreign::{Foreign, Word};
 use crate::words::Bytes;
@@ -31,6 +33,38 @@ impl Profile {
     }
 }
 
+/// One stream that an app asked for, as `/v1/streams` shows it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Stream {
+    id: StreamId,
+    #[serde(default)]
+    name: Foreign,
+    app: AppId,
+    run: RunId,
+    #[serde(default)]
+    profile: Foreign,
+    class: Word,
+    state: Word,
+    #[serde(default)]
+    reason: Foreign,
+    attributes: Rates,
+    #[serde(default)]
+    flows: u64,
+}
+
+/// What of a stream's attributes the page shows.
+#[derive(Clone, Debug, Deserialize)]
+struct Rates {
+    #[serde(default)]
+    guaranteed_bitrate_up: Foreign,
+    #[serde(default)]
+    guaranteed_bitrate_down: Foreign,
+    #[serde(default)]
+    max_bitrate_up: Foreign,
+    #[serde(default)]
+    max_bitrate_down: Foreign,
+}
+
 struct Class {
     name: &'static str,
     says: &'static str,
@@ -42,6 +76,7 @@ struct Class {
 #[template(path = "quality.html")]
 pub struct Quality {
     classes: Vec<Class>,
+    streams: Vec<Stream>,
     profiles: Vec<Profile>,
 }
 
@@ -53,12 +88,12 @@ impl Quality {
         ("background", "Nobody waits: mail, updates. What every flow gets without a permission for more."),
     ];
 
-    /// Of these profiles; `open` has the class of every open flow.
-    pub fn of(profiles: Vec<Profile>, open: &[Word]) -> Self {
+    /// Of these profiles and streams; `open` has the class of every open flow.
+    pub fn of(profiles: Vec<Profile>, streams: Vec<Stream>, open: &[Word]) -> Self {
         let class = |(name, says)| {
             let open = open.iter().filter(|class| class.as_str() == name).count();
             Class { name, says, open }
         };
-        Self { classes: Self::CLASSES.into_iter().map(class).collect(), profiles }
+        Self { classes: Self::CLASSES.into_iter().map(class).collect(), streams, profiles }
     }
 }

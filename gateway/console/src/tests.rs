@@ -161,6 +161,12 @@ fn administrator() -> Value {
         "configuration": {"sequence": 7, "next-update": 1_800_000_000_000_u64, "enabled": ["ab"], "disabled": []}})
 }
 
+fn stream() -> Value {
+    json!({"id": "stream-1", "name": "call", "app": "weather", "run": "run-1", "profile": "voice",
+        "class": "background", "state": "degraded", "reason": "qos-displaced", "flows": 2,
+        "attributes": {"max_bitrate_up": "64 kbit/s", "guaranteed_bitrate_up": "31 kbit/s"}})
+}
+
 fn rendered(page: impl Template) -> String {
     page.render().unwrap()
 }
@@ -243,7 +249,10 @@ fn pages_with(text: &str) -> Vec<String> {
         burst: 1,
         rules: vec![Foreign::new(text)],
     };
-    pages.push(rendered(Quality::of(vec![profile(text)], &[])));
+    pages.push(rendered(Quality::of(vec![profile(text)], Vec::new(), &[])));
+    for value in each_replaced(&stream(), text) {
+        pages.extend(read_all(&value).map(|all| rendered(Quality::of(Vec::new(), all, &[]))));
+    }
     let fault = Foreign::new(text);
     pages.push(rendered(Verified { holds: false, records: 1, unsealed_tail: 0, fault }));
     pages

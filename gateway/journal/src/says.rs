@@ -128,6 +128,11 @@ const CHANGES: &[(&str, &str)] = &[
     ("schedule.use", "a part of a schedule's budget was set aside or given back"),
     ("shadow.drop", "a candidate policy was dropped"),
     ("shadow.load", "a candidate policy was loaded, without effect"),
+    ("stream.degrade", "a stream goes on as best effort"),
+    ("stream.modify", "a stream was changed"),
+    ("stream.release", "a stream was released"),
+    ("stream.request", "a stream was asked for and admitted"),
+    ("stream.restore", "a stream has again what it had lost"),
     ("threshold.remove", "a usage threshold was taken away"),
     ("threshold.set", "the user set a usage threshold"),
 ];

@@ -138,6 +138,10 @@ numbered!(
     CallId, "call-", "a call"
 );
 numbered!(
+    /// A stream of an app with its quality of service; written `stream-4`. Counted anew at each start of the gate.
+    StreamId, "stream-", "a stream"
+);
+numbered!(
     /// One permission that the user gave; written `grant-17`.
     GrantId, "grant-", "a grant"
 );

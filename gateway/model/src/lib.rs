@@ -17,7 +17,7 @@ pub use action::{Action, ActionError};
 pub use domain::{SecurityDomain, Trust};
 pub use group::{ActionGroup, Groups};
 pub use host::{DomainName, Endpoint, Host};
-pub use id::{AppId, CallId, DenialId, FlowId, GrantId, IdError, PromptId, RootId, RunId};
+pub use id::{AppId, CallId, DenialId, FlowId, GrantId, IdError, PromptId, RootId, RunId, StreamId};
 pub use permission::Permission;
 pub use rate::{BitRate, BitRateError};
 pub use reason::Reason;

@@ -103,6 +103,8 @@ reasons! {
     PromptDenied, "prompt-denied", "the user was asked and said no", "let the user give a permission, or be asked again: `mexegate prompts --denied`";
     PromptQueueFull, "prompt-queue-full", "too many questions wait for the user", "let the user answer some: `mexegate prompts`";
     PromptTimeout, "prompt-timeout", "the user was asked and did not answer in time", "answer the question for the next time: `mexegate prompts`";
+    QosDisplaced, "qos-displaced", "a more important stream needed the room on the bearer", "wait until there is room again, or ask for less";
+    QosNotAdmitted, "qos-not-admitted", "the bearer has no room for what the stream is to be guaranteed", "ask for less, or release another stream: `mexegate streams`";
     QosNotPermitted, "qos-not-permitted", "a traffic class above background needs the network.qos permission", "give it with `mexegate grant APP network.qos`";
     RequestMalformed, "request-malformed", "the request breaks its protocol", "see the message for what is wrong";
     RestrictedByCertificate, "restricted-by-certificate", "the signer's certificates limit the app to other action groups", "nothing overrides a certificate; see `mexegate app show`";

@@ -147,6 +147,12 @@ impl Direction {
         }
     }
 
+    /// Holds it to another rate.
+    pub(crate) fn limit(&mut self, meter: Option<Meter>) {
+        self.meter = meter;
+        self.wait = None;
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.stage == Stage::Ended
     }

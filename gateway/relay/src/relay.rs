@@ -179,6 +179,17 @@ impl Future for Relay<'_> {
 }
 
 impl Relay<'_> {
+    /// The socket towards the destination, until the flow has ended.
+    pub fn upstream(&self) -> Option<&TcpStream> {
+        self.pair.as_ref().map(|pair| &pair.upstream)
+    }
+
+    /// Holds the directions to other rates from the next poll on.
+    pub fn limit(&mut self, up: Option<Meter>, down: Option<Meter>) {
+        self.up.limit(up);
+        self.down.limit(down);
+    }
+
     /// Moves what can be moved now; says how the flow has ended, if it has.
     fn step(&mut self, cx: &mut Context<'_>) -> Option<End> {
         let Pair { client, upstream } = self.pair.as_mut()?;

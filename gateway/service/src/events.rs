@@ -1,7 +1,7 @@
 //! What happens in the gate, told to whoever watches: the console's pages, `mexegate prompts --watch`, the desktop. Watchers
 //! that are too slow miss events and are told so; nothing waits for them.
 
-use mexe_model::{CallId, PromptId};
+use mexe_model::{CallId, PromptId, RunId, StreamId};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -14,6 +14,36 @@ pub enum Event {
     Change,
     /// A question changed.
     Prompt(PromptId, Turn),
+    /// A stream of that run changed.
+    Stream(StreamId, RunId, Happened),
+}
+
+/// What happened to a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It is there.
+    Admitted,
+    /// It has something else now, because it was asked for or because the bearer changed.
+    Changed,
+    /// It goes on as best effort.
+    Degraded,
+    /// It is gone.
+    Released,
+    /// It has again what it had lost.
+    Restored,
+}
+
+impl Happened {
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Changed => "changed",
+            Self::Degraded => "degraded",
+            Self::Released => "released",
+            Self::Restored => "restored",
+        }
+    }
 }
 
 /// What happened to a question.
@@ -45,6 +75,7 @@ impl Event {
             Self::Call(..) => "call",
             Self::Change => "change",
             Self::Prompt(..) => "prompt",
+            Self::Stream(..) => "stream-changed",
         }
     }
 
@@ -54,6 +85,7 @@ impl Event {
             Self::Call(id, state) => json!({ "id": id, "state": state }),
             Self::Change => json!({}),
             Self::Prompt(id, turn) => json!({ "op": turn.as_str(), "id": id }),
+            Self::Stream(id, run, happened) => json!({ "op": happened.as_str(), "id": id, "run": run }),
         }
     }
 }

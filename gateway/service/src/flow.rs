@@ -7,6 +7,7 @@ mod confirm;
 mod datagrams;
 mod no;
 mod quality;
+mod tuning;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,9 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mexe_journal::{Change, Outcome, Record};
-use mexe_model::{BitRate, Endpoint, FlowId, GrantId, Host, Instant, Reason};
+use mexe_model::{Endpoint, FlowId, GrantId, Host, Instant, Reason};
 use mexe_policy::{ActionId, Decision, Target, Ticket};
-use mexe_qos::{Marking, Meter, Profile};
+use mexe_qos::{Marking, Profile};
 use mexe_relay::{Early, End, Lease, LeaseKeys, Limits, Options, Outcome as Moved, Side, relay};
 use tokio::net::TcpStream;
 
@@ -24,6 +25,7 @@ use self::beyond::{Beyond, beyond};
 use self::confirm::confirm;
 use self::no::No;
 use self::quality::{Quality, quality};
+use self::tuning::meters;
 use crate::accounting;
 use crate::actions;
 use crate::clock;
@@ -32,6 +34,7 @@ use crate::gate::Gate;
 use crate::observe::metrics::{FlowResult, Ingress};
 use crate::permits::Place;
 use crate::prompts::{Held, Wishing};
+use crate::qos::{InUse, Wish};
 use crate::refused::Refused;
 use crate::runs::Run;
 use crate::schedules::{self, Used};
@@ -47,6 +50,8 @@ pub struct Asked {
     pub action: ActionId,
     /// Where to.
     pub endpoint: Endpoint,
+    /// What it says about its quality.
+    wish: Wish,
     /// The same as text, which is written down more than once.
     target: Arc<str>,
     /// By which door.
@@ -65,6 +70,8 @@ pub struct Flow<S = TcpStream> {
     /// What stays to be written when it ends.
     pub books: Books,
     limits: Limits,
+    /// The stream that it is one of.
+    stream: Option<InUse>,
 }
 
 /// Opens a connection for `run`, or says why not. What it says has been written down. `place` is what the door has found
@@ -78,10 +85,11 @@ pub async fn open<S: Upstream>(
     endpoint: Endpoint,
     ingress: Ingress,
     place: Result<Option<Place>, Reason>,
+    wish: Wish,
 ) -> Result<Flow<S>, Refused> {
     let target = endpoint.to_string().into();
     let (flow, run, began) = (gate.next_flow(), Arc::clone(run), clock::now());
-    let asked = Asked { flow, run, action: S::action(&gate.actions), endpoint, target, ingress, began };
+    let asked = Asked { flow, run, action: S::action(&gate.actions), endpoint, wish, target, ingress, began };
     match settle(gate, &asked, place).await {
         Ok(agreed) => connect(gate, asked, agreed).await,
         Err(no) => {
@@ -254,14 +262,10 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
         }
     };
     let books = books.opened(&lease, (ticket.grant, beyond.grant), upstream.remote);
-    let now = clock::now();
-    let meter = |rate: Option<BitRate>| rate.map(|rate| Meter::new(rate, quality.profile.burst, now));
-    let limits = Limits {
-        up: meter(quality.profile.max_bitrate_up),
-        down: meter(quality.profile.max_bitrate_down),
-        allowance: used.allowance(),
-    };
-    Ok(Flow { upstream: upstream.stream, local: upstream.local, lease, books, limits })
+    let [up, down] = meters(&quality.profile);
+    let limits = Limits { up, down, allowance: used.allowance() };
+    let stream = quality.stream;
+    Ok(Flow { upstream: upstream.stream, local: upstream.local, lease, books, limits, stream })
 }
 
 impl<S> Flow<S> {
@@ -275,13 +279,23 @@ impl Flow {
     /// Moves bytes between the app and the destination until one of them, or the gate, ends it. `early` is what the app
     /// sent right behind its request.
     pub async fn carry(mut self, client: TcpStream, early: Bytes) {
-        let gate = &self.books.gate;
+        let gate = Arc::clone(&self.books.gate);
         let options = Options {
             limits: self.limits,
             early: Early { up: early.into(), down: Vec::new() },
             ..Options::new(gate.config().limits.idle, gate.pipes.clone())
         };
-        let moved = relay::run(client, self.upstream, &mut self.lease, options).await;
+        let mut moving = relay::run(client, self.upstream, &mut self.lease, options);
+        let moved = match &mut self.stream {
+            Some(stream) => loop {
+                tokio::select! {
+                    biased;
+                    moved = &mut moving => break moved,
+                    () = stream.changed() => self.books.tune(&mut moving, stream),
+                }
+            },
+            None => moving.await,
+        };
         self.books.close(&moved);
     }
 
@@ -331,6 +345,7 @@ impl Books {
             target: Arc::clone(&self.asked.target),
             address,
             class,
+            stream: self.asked.wish.stream().map(|stream| stream.id),
             ingress: self.asked.ingress,
             grant,
             bearer: accounting::bearer(&self.gate),
@@ -432,7 +447,7 @@ async fn write_permit(
         grant: Some(ticket.grant),
         class: Some(quality.profile.class.as_str().into()),
         addresses: addresses.to_vec(),
-        detail: permit_detail(quality, beyond),
+        detail: beyond.detail(quality),
         ..record_of(gate, asked)
     };
     let mut spent: Vec<Change> = used.changes().collect();
@@ -450,17 +465,6 @@ async fn write_permit(
         gate.journal.change(Change::Several(spent), record).await?;
     }
     Ok(())
-}
-
-fn permit_detail(quality: &Quality, beyond: &Beyond) -> Option<serde_json::Value> {
-    let mut detail = serde_json::Map::new();
-    if let Some(reason) = quality.denied {
-        detail.insert("qos".to_owned(), serde_json::json!(reason));
-    }
-    if let Some(grant) = beyond.grant {
-        detail.insert("usage_grant".to_owned(), serde_json::json!(grant));
-    }
-    (!detail.is_empty()).then(|| detail.into())
 }
 
 async fn write_refusal(gate: &Gate, asked: &Asked, reason: Reason) {

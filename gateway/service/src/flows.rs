@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mexe_journal::Usage;
-use mexe_model::{AppId, FlowId, GrantId, Instant, RunId, Trust, WallTime};
+use mexe_model::{AppId, FlowId, GrantId, Instant, RunId, StreamId, Trust, WallTime};
 use mexe_qos::TrafficClass;
 use mexe_relay::LeaseHandle;
 
@@ -32,6 +32,8 @@ pub struct Entry {
     pub address: SocketAddr,
     /// Its traffic class.
     pub class: TrafficClass,
+    /// The stream that it is one of.
+    pub stream: Option<StreamId>,
     /// The door it came in by.
     pub ingress: Ingress,
     /// The grant that covers it.
@@ -91,6 +93,7 @@ impl Entry {
             "target": &*self.target,
             "address": self.address.to_string(),
             "class": self.class.as_str(),
+            "stream": self.stream,
             "ingress": self.ingress.as_str(),
             "grant": self.grant,
             "bearer": &*self.bearer,
@@ -112,6 +115,18 @@ impl Flows {
     pub fn add(&self, entry: Entry, accounts: &Accounts) {
         accounts.add(&entry.app, entry.class, &entry.bearer, Usage { flows: 1, ..Usage::default() });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.id, entry);
+    }
+
+    /// A flow has another class from now on; what it moved before stays counted under the old one.
+    pub fn reclass(&self, id: FlowId, class: TrafficClass, series: FlowSeries, accounts: &Accounts) {
+        match self.open.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id) {
+            Some(entry) => {
+                entry.settle(accounts);
+                entry.class = class;
+                std::mem::replace(&mut entry.series, series).closed();
+            }
+            None => series.closed(),
+        }
     }
 
     /// A flow ended: its last bytes are told, and it is no longer listed.

@@ -34,6 +34,7 @@ use crate::observe::Metrics;
 use crate::observe::metrics::Stock;
 use crate::permits::Permits;
 use crate::prompts::Desk;
+use crate::qos::Streams;
 use crate::runs::Runs;
 use crate::schedules::Schedules;
 use crate::shadow::Beside;
@@ -154,6 +155,8 @@ pub struct Gate {
     pub beside: Beside,
     /// Voice calls that are open.
     pub calls: Calls,
+    /// What apps asked a quality of service for.
+    pub streams: Streams,
     /// Questions to the user.
     pub prompts: Desk,
     /// Who watches is told here.
@@ -185,6 +188,7 @@ impl Gate {
             ),
             beside: Beside::default(),
             calls: Calls::default(),
+            streams: Streams::default(),
             prompts: Desk::new(as_usize(parts.config.policy.prompt_queue)),
             events: Events::default(),
             config: ArcSwap::from_pointee(parts.config),
@@ -339,6 +343,7 @@ impl Gate {
             runs: self.runs.list().iter().map(|run| run.trust).collect(),
             grants: self.policy().grants().map(|grant| grant.permission()).collect(),
             roots: self.trusted().counted(),
+            streams: self.streams.classes(),
             prompts_open: self.prompts.lock().open(),
             journal_backlog: health.backlog,
             journal_records: health.records_total,
@@ -408,6 +413,7 @@ impl Changing<'_> {
         self.gate.prompts.set_places(as_usize(config.policy.prompt_queue));
         self.gate.config.store(Arc::new(config));
         self.gate.profiles.store(Arc::new(profiles));
+        crate::qos::capacity_changed(self.gate);
     }
 
     /// Tells the policy what the device is called on the network now; nothing happens when it is as before.

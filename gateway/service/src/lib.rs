@@ -30,6 +30,7 @@ pub mod observe;
 pub mod peer;
 pub mod permits;
 pub mod prompts;
+pub mod qos;
 pub mod refused;
 pub mod running;
 pub mod runs;

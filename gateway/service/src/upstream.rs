@@ -178,6 +178,20 @@ async fn attempt(address: SocketAddr, marking: Marking) -> io::Result<Connected>
     Ok(Connected { stream, local, remote: address })
 }
 
+/// Marks an open connection anew.
+///
+/// # Errors
+/// The system's own; the connection stays as it was, or is half marked.
+pub fn mark_again(socket: &TcpStream, marking: Marking) -> io::Result<()> {
+    let tos = u32::from(marking.tos());
+    let (remote, socket) = (socket.peer_addr()?, SockRef::from(socket));
+    match remote {
+        SocketAddr::V4(_) => socket.set_tos_v4(tos)?,
+        SocketAddr::V6(_) => socket.set_tclass_v6(tos)?,
+    }
+    socket.set_priority(marking.priority)
+}
+
 fn mark(socket: SockRef<'_>, address: SocketAddr, marking: Marking) -> io::Result<()> {
     let tos = u32::from(marking.tos());
     if tos != 0 {

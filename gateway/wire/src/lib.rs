@@ -35,6 +35,7 @@ pub mod basic;
 mod credentials;
 pub mod forward;
 mod host;
+pub mod priority;
 pub mod proxy_status;
 pub mod socks5;
 pub mod telephone;

@@ -26,5 +26,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     }
     let answer =
         global.with_gate(async |mut gate| Ok(gate.post(&ApiPath::new("/v1/decisions"), &body).await?))?;
-    global.print(&answer, output::facts)
+    global.print(&answer, |answer| {
+        let mut answer = answer.clone();
+        if let Some(quality) = answer.get_mut("qos") {
+            *quality = super::streams::readable(quality);
+        }
+        output::facts(&answer)
+    })
 }

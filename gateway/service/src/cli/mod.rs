@@ -37,6 +37,7 @@ mod schedule;
 mod serve;
 mod shadow;
 mod small_file;
+mod streams;
 mod target;
 mod usage;
 mod usim;
@@ -101,12 +102,16 @@ enum Verb {
     HangUp(call::HangUp),
     Journal(journal::Args),
     Prompts(prompts::Args),
+    #[command(subcommand)]
+    Qos(streams::Verb),
     Revoke(revoke::Args),
     Roots(roots::Args),
     Runs(runs::Args),
     Schedule(schedule::Args),
     Serve(serve::Args),
     Shadow(shadow::Args),
+    /// List the streams that have a quality of service
+    Streams,
     Usage(usage::Args),
     #[command(subcommand)]
     Usim(usim::Verb),
@@ -133,12 +138,14 @@ impl Verb {
             Self::HangUp(args) => call::hang_up(&args, global),
             Self::Journal(args) => journal::run(&args, global),
             Self::Prompts(args) => prompts::run(&args, global),
+            Self::Qos(verb) => streams::run(&verb, global),
             Self::Revoke(args) => revoke::run(&args, global),
             Self::Roots(args) => roots::run(&args, global),
             Self::Runs(args) => runs::run(&args, global),
             Self::Schedule(args) => schedule::run(&args, global),
             Self::Serve(args) => serve::run(&args, global),
             Self::Shadow(args) => shadow::run(&args, global),
+            Self::Streams => streams::list(global),
             Self::Usage(args) => usage::run(&args, global),
             Self::Usim(verb) => verb.run(global),
         }

@@ -194,7 +194,24 @@ impl Client {
     /// # Errors
     /// When the gate refuses, or the connection breaks.
     pub async fn post_patiently(&mut self, path: &ApiPath, body: &Value) -> Result<Value, ClientError> {
-        let request = request(Method::POST, path)
+        self.patiently(Method::POST, path, body).await
+    }
+
+    /// As [`Client::post_patiently`], for a change.
+    ///
+    /// # Errors
+    /// Those of [`Client::post_patiently`].
+    pub async fn patch_patiently(&mut self, path: &ApiPath, body: &Value) -> Result<Value, ClientError> {
+        self.patiently(Method::PATCH, path, body).await
+    }
+
+    async fn patiently(
+        &mut self,
+        method: Method,
+        path: &ApiPath,
+        body: &Value,
+    ) -> Result<Value, ClientError> {
+        let request = request(method, path)
             .header(CONTENT_TYPE, "application/json")
             .body(Body::Bytes(Some(Bytes::from(body.to_string()))))
             .map_err(|e| ClientError::broken("cannot make the request", e))?;

@@ -344,7 +344,7 @@ async fn quality(
         rules: profile.rules.iter().map(|rule| Foreign::new(rule.to_string())).collect(),
     };
     let profiles: Vec<Profile> = gate.profiles().iter().map(profile).collect();
-    shown(&Quality::of(profiles, &open))
+    shown(&Quality::of(profiles, api.list(&caller, "/v1/streams").await?, &open))
 }
 
 /// Looks at the whole chain of the journal.

@@ -10,6 +10,7 @@ use mexe_model::{Endpoint, Host, Reason, RunId, Trust};
 use mexe_policy::prompts::Subject;
 use mexe_policy::table::TargetKind;
 use mexe_policy::{Explanation, Facts, RunFacts, Target, explain, parse_host};
+use mexe_qos::negotiation::{Request, negotiate};
 use mexe_wire::RawHost;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use crate::actions::{self, Wished};
 use crate::calls;
 use crate::clock;
 use crate::gate::Gate;
+use crate::qos;
 use crate::runs::Run;
 
 /// A target without a port is asked about with this one, and the answer says so.
@@ -188,11 +190,15 @@ fn quality(gate: &Gate, connect: &Facts<'_>, wanted: Option<&str>, host: &Host, 
     let explanation = explain(&gate.policy(), clock::now(), &qos);
     let permitted = !profile.class.needs_permission() || explanation.decision == "allow";
     let given = if permitted { profile } else { profiles.background() };
+    // What a stream of that profile would have, and who has the last word on each value.
+    let caps = qos::caps(gate, connect.trust, permitted);
+    let granted = negotiate(&caps, &Request::default(), Some(profile));
     json!({
         "profile": given.name,
         "class": given.class,
         "wanted_profile": profile.name,
         "reason": (!permitted).then_some(Reason::QosNotPermitted),
+        "provenance": granted.provenance,
     })
 }
 

@@ -19,6 +19,7 @@ mod runs;
 mod schedules;
 mod shadow;
 mod state;
+mod streams;
 mod trust;
 mod usage;
 
@@ -70,6 +71,8 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/calls", get(calls::list).post(calls::begin))
         .route("/v1/calls/{id}", delete(calls::hang_up))
         .route("/v1/calls/{id}/dtmf", post(calls::tones))
+        .route("/v1/streams", get(streams::list).post(streams::request))
+        .route("/v1/streams/{id}", patch(streams::modify).delete(streams::release))
         .route("/v1/prompts", get(prompts::list))
         .route("/v1/prompts/{id}", delete(prompts::forget))
         .route("/v1/prompts/{id}/answer", post(prompts::answer))

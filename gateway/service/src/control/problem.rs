@@ -62,9 +62,11 @@ pub fn status_of(reason: Reason) -> StatusCode {
         Reason::AppUnknown | Reason::NotFound => StatusCode::NOT_FOUND,
         Reason::RequestMalformed | Reason::ActionUnknown | Reason::NameNotAllowed => StatusCode::BAD_REQUEST,
         Reason::BodyTooLarge | Reason::PackageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Reason::IdTaken | Reason::OlderVersion | Reason::RunEnded | Reason::AppSuspended => {
-            StatusCode::CONFLICT
-        }
+        Reason::QosNotAdmitted
+        | Reason::IdTaken
+        | Reason::OlderVersion
+        | Reason::RunEnded
+        | Reason::AppSuspended => StatusCode::CONFLICT,
         Reason::LimitConnections | Reason::LimitRate => StatusCode::TOO_MANY_REQUESTS,
         Reason::JournalUnavailable | Reason::GateStopping => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::FORBIDDEN,

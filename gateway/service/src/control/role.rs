@@ -76,6 +76,10 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::POST, path: "/v1/calls", roles: BOTH },
     Route { method: Method::DELETE, path: "/v1/calls/{id}", roles: BOTH },
     Route { method: Method::POST, path: "/v1/calls/{id}/dtmf", roles: BOTH },
+    Route { method: Method::GET, path: "/v1/streams", roles: BOTH },
+    Route { method: Method::POST, path: "/v1/streams", roles: BOTH },
+    Route { method: Method::PATCH, path: "/v1/streams/{id}", roles: BOTH },
+    Route { method: Method::DELETE, path: "/v1/streams/{id}", roles: BOTH },
     Route { method: Method::GET, path: "/v1/prompts", roles: USER },
     Route { method: Method::DELETE, path: "/v1/prompts/{id}", roles: USER },
     Route { method: Method::POST, path: "/v1/prompts/{id}/answer", roles: USER },
@@ -180,6 +184,10 @@ mod tests {
             (Method::POST, "/v1/calls"),
             (Method::DELETE, "/v1/calls/{id}"),
             (Method::POST, "/v1/calls/{id}/dtmf"),
+            (Method::GET, "/v1/streams"),
+            (Method::POST, "/v1/streams"),
+            (Method::PATCH, "/v1/streams/{id}"),
+            (Method::DELETE, "/v1/streams/{id}"),
         ];
         for route in ROUTES.iter().chain(PAGES) {
             let path = route.path.replace("{id}", "x").replace("{name}", "x");

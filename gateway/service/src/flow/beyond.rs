@@ -3,8 +3,10 @@
 use mexe_model::{GrantId, Reason};
 use mexe_policy::prompts::Subject;
 use mexe_policy::{ActionId, Rule, Target};
+use serde_json::{Value, json};
 
 use super::no::No;
+use super::quality::Quality;
 use super::{Asked, decide};
 use crate::accounting::{self, thresholds};
 use crate::gate::Gate;
@@ -20,6 +22,16 @@ impl Beyond {
     /// The grant that this flow uses up.
     pub(super) fn spends(&self) -> Option<GrantId> {
         self.grant.filter(|_| self.single)
+    }
+
+    /// What the journal says of the flow besides.
+    pub(super) fn detail(&self, quality: &Quality) -> Option<Value> {
+        let Some(grant) = self.grant else { return quality.detail() };
+        let mut detail = quality.detail().unwrap_or_else(|| json!({}));
+        if let Some(detail) = detail.as_object_mut() {
+            detail.insert("usage_grant".to_owned(), json!(grant));
+        }
+        Some(detail)
     }
 
     /// Uses it up, unless another has: then decide again.

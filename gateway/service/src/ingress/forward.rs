@@ -27,6 +27,7 @@ use super::{endpoint, turn_away};
 use crate::flow::{self, Books};
 use crate::observe::metrics::Ingress;
 use crate::permits::Place;
+use crate::qos::Wish;
 use crate::runs::Run;
 
 const DOOR: Ingress = Ingress::HttpForward;
@@ -54,7 +55,7 @@ pub(super) async fn forward(
             return refusal(reason, None);
         }
     };
-    let flow = match flow::open(gate, run, endpoint, DOOR, place).await {
+    let flow = match flow::open(gate, run, endpoint, DOOR, place, Wish::Usual).await {
         Ok(flow) => flow,
         Err(refused) => return refusal(refused.reason, None),
     };

@@ -14,6 +14,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mexe_model::Reason;
 use mexe_wire::forward::Malformed;
+use mexe_wire::priority::priority;
 use mexe_wire::{basic, proxy_status};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ use crate::flow::{self, Flow};
 use crate::gate::Gate;
 use crate::observe::metrics::Ingress;
 use crate::permits::Place;
+use crate::qos::Wish;
 use crate::runs::Run;
 use crate::strangers::Stranger;
 
@@ -215,13 +217,33 @@ async fn tunnel(
             return refusal(reason, None);
         }
     };
-    match flow::open(&connection.gate, run, endpoint, Ingress::HttpConnect, place).await {
+    let wish = match wish(&connection.gate, run, &head.headers) {
+        Ok(wish) => wish,
+        Err(reason) => {
+            turn_away(&connection.gate, Ingress::HttpConnect, Some(run), reason).await;
+            return refusal(reason, Some("MExE-Stream names no stream of this run"));
+        }
+    };
+    match flow::open(&connection.gate, run, endpoint, Ingress::HttpConnect, place, wish).await {
         Ok(flow) => {
             connection.client.lock().unwrap_or_else(PoisonError::into_inner).take();
             connection.gate.spawn(carry(flow, upgrade));
             Response::new(Empty::new().map_err(|never| match never {}).boxed())
         }
         Err(refused) => refusal(refused.reason, None),
+    }
+}
+
+/// What a tunnel says about its quality: its stream, by id or name, else how urgent it is.
+fn wish(gate: &Gate, run: &Run, headers: &HeaderMap) -> Result<Wish, Reason> {
+    let mut named = headers.get_all("mexe-stream").iter();
+    match (named.next(), named.next()) {
+        (None, _) => Ok(priority(headers).map_or(Wish::Usual, Wish::Priority)),
+        (Some(name), None) => {
+            let name = name.to_str().map_err(|_| Reason::RequestMalformed)?;
+            gate.streams.to_use(run.id, name).map(Wish::Stream)
+        }
+        (Some(_), Some(_)) => Err(Reason::RequestMalformed),
     }
 }
 

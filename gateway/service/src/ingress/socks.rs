@@ -19,6 +19,7 @@ use crate::flow::{self, Flow};
 use crate::gate::Gate;
 use crate::observe::metrics::Ingress;
 use crate::permits::Place;
+use crate::qos::Wish;
 use crate::runs::Run;
 use crate::strangers::Stranger;
 
@@ -60,7 +61,7 @@ async fn handshake(gate: &Arc<Gate>, mut client: TcpStream, permit: Stranger) ->
             return None;
         }
     };
-    let (run, place, request) = match asking {
+    let (run, place, wish, request) = match asking {
         Ok(Ok(asked)) => asked,
         Ok(Err(Away::Gone)) => return None,
         Ok(Err(Away::Refused(reason, answer))) => {
@@ -74,17 +75,28 @@ async fn handshake(gate: &Arc<Gate>, mut client: TcpStream, permit: Stranger) ->
             return None;
         }
     };
+    let wish = match wish {
+        Ok(wish) => wish,
+        Err(reason) => {
+            turn_away(gate, DOOR, Some(&run), reason).await;
+            let _ = client.write_all(&reply_for(reason).encode_unbound()).await;
+            close_gently(client).await;
+            return None;
+        }
+    };
     let opened = match (request.command, endpoint(&request.target)) {
         (Command::Connect, Ok(endpoint)) => tokio::select! {
             biased;
-            opened = flow::open(gate, &run, endpoint, DOOR, place.map(Some)) => {
+            opened = flow::open(gate, &run, endpoint, DOOR, place.map(Some), wish) => {
                 opened.map_err(|refused| refused.reason)
             }
             // The user need not answer for an app that waits no longer.
             () = has_left(&client) => return None,
         },
         (Command::Connect, Err(reason)) => Err(reason),
-        (Command::UdpAssociate, _) => return associate(gate, &run, client, &request.target, place).await,
+        (Command::UdpAssociate, _) => {
+            return associate(gate, &run, client, &request.target, place, wish).await;
+        }
         _ => Err(Reason::CommandUnsupported),
     };
     let flow = match opened {
@@ -114,8 +126,9 @@ async fn associate(
     mut client: TcpStream,
     asked: &Target,
     place: Result<Place, Reason>,
+    wish: Wish,
 ) -> Option<Opened> {
-    let begun = Association::open(gate, run, &client, asked, place).await;
+    let begun = Association::open(gate, run, &client, asked, place, wish).await;
     let begun = begun.and_then(|association| {
         let address = association.address().map_err(|_| Reason::UpstreamUnreachable)?;
         Ok((association, ReplyCode::Succeeded.encode(address)))
@@ -140,7 +153,7 @@ enum Away {
     Refused(Reason, Vec<u8>),
 }
 
-type Asking = (Arc<Run>, Result<Place, Reason>, Request);
+type Asking = (Arc<Run>, Result<Place, Reason>, Result<Wish, Reason>, Request);
 
 /// Reads until the request is whole. Nothing is read beyond it but what the client sent along; that stays in `input`.
 async fn ask(
@@ -168,7 +181,9 @@ async fn ask(
             }
             Step::Credentials(credentials) => {
                 let token = std::str::from_utf8(credentials.password()).unwrap_or_default();
+                // No app id has a plus: behind it stands the stream that the connection is one of.
                 let user = credentials.user().unwrap_or_default();
+                let (user, stream) = user.split_once('+').map_or((user, None), |(user, s)| (user, Some(s)));
                 let run = gate
                     .runs
                     .authenticate(user, token, clock::now())
@@ -178,12 +193,14 @@ async fn ask(
                 if place.is_ok() {
                     permit.take();
                 }
-                who = Some((run, place));
+                let wish = stream
+                    .map_or(Ok(Wish::Usual), |called| gate.streams.to_use(run.id, called).map(Wish::Stream));
+                who = Some((run, place, wish));
                 client.write_all(&credentials_answer(true)).await.map_err(|_| Away::Gone)?;
             }
             Step::Request(request) => {
-                let (run, place) = who.ok_or(Away::Gone)?;
-                return Ok((run, place, request));
+                let (run, place, wish) = who.ok_or(Away::Gone)?;
+                return Ok((run, place, wish, request));
             }
         }
     }

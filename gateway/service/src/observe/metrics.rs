@@ -123,6 +123,7 @@ pub struct Metrics {
     roots: IntGaugeVec,
     apps: IntGaugeVec,
     runs_open: IntGaugeVec,
+    streams_open: IntGaugeVec,
     grants: IntGaugeVec,
     /// Records in the journal's chain that this process wrote.
     pub journal_records: IntCounter,
@@ -225,6 +226,11 @@ impl Metrics {
             roots: gauges("roots", "Root public keys", &["domain", "state"])?,
             apps: gauges("apps", "Installed apps", &["domain"])?,
             runs_open: gauges("runs_open", "Runs open now", &["domain"])?,
+            streams_open: gauges(
+                "streams_open",
+                "Streams that apps asked for, by what they have",
+                &["class"],
+            )?,
             grants: gauges("grants", "Permissions that the user has given", &["permission"])?,
             journal_records: register(
                 &registry,
@@ -282,6 +288,9 @@ impl Metrics {
                     }
                 }
             }
+        }
+        for class in TrafficClass::ALL {
+            self.streams_open.with_label_values(&[class.as_str()]).set(0);
         }
         for permission in Permission::ALL {
             self.grants.with_label_values(&[permission.as_str()]).set(0);
@@ -342,8 +351,13 @@ impl Metrics {
         ingress: Ingress,
         setup: Duration,
     ) -> FlowSeries {
+        self.flow_setup_seconds.with_label_values(&[ingress.as_str()]).observe(setup.as_secs_f64());
+        self.flow_of_class(trust, class, ingress)
+    }
+
+    /// The series of an open flow that has this class from now on; counts it as open.
+    pub fn flow_of_class(&self, trust: Trust, class: TrafficClass, ingress: Ingress) -> FlowSeries {
         let (trust, class, ingress) = (trust.as_str(), class.as_str(), ingress.as_str());
-        self.flow_setup_seconds.with_label_values(&[ingress]).observe(setup.as_secs_f64());
         let open = self.flows_open.with_label_values(&[trust, class, ingress]);
         open.inc();
         FlowSeries {
@@ -379,6 +393,10 @@ impl Metrics {
             let count = |all: &[Trust]| as_gauge(all.iter().filter(|t| **t == trust).count());
             self.apps.with_label_values(&[trust.as_str()]).set(count(&stock.apps));
             self.runs_open.with_label_values(&[trust.as_str()]).set(count(&stock.runs));
+        }
+        for class in TrafficClass::ALL {
+            let count = stock.streams.iter().filter(|c| **c == class).count();
+            self.streams_open.with_label_values(&[class.as_str()]).set(as_gauge(count));
         }
         for permission in Permission::ALL {
             let count = stock.grants.iter().filter(|p| **p == permission).count();
@@ -432,6 +450,8 @@ pub struct Stock {
     pub grants: Vec<Permission>,
     /// Domain and state of each root.
     pub roots: Vec<(SecurityDomain, State)>,
+    /// Class of each stream.
+    pub streams: Vec<TrafficClass>,
     /// Questions that wait.
     pub prompts_open: usize,
     /// Records that wait.

@@ -37,6 +37,7 @@ use crate::clock;
 use crate::gate::Gate;
 use crate::observe::metrics::Ingress;
 use crate::permits::Place;
+use crate::qos::Wish;
 use crate::runs::Run;
 
 /// The door's name.
@@ -52,6 +53,8 @@ const NEWS: usize = 64;
 pub(super) struct Association {
     gate: Arc<Gate>,
     run: Arc<Run>,
+    /// What all its flows say about their quality.
+    wish: Wish,
     /// Takes the app's datagrams, and gives it the answers.
     socket: Arc<UdpSocket>,
     client: Client,
@@ -98,8 +101,9 @@ impl Association {
         control: &TcpStream,
         asked: &Target,
         place: Result<Place, Reason>,
+        wish: Wish,
     ) -> Result<Self, Reason> {
-        let begun = place.and_then(|place| Self::begin(gate, run, control, asked, place));
+        let begun = place.and_then(|place| Self::begin(gate, run, control, asked, place, wish));
         if let Err(reason) = &begun {
             refuse(gate, run, *reason).await;
         }
@@ -112,6 +116,7 @@ impl Association {
         control: &TcpStream,
         asked: &Target,
         place: Place,
+        wish: Wish,
     ) -> Result<Self, Reason> {
         if gate.is_stopping() {
             return Err(Reason::GateStopping);
@@ -145,6 +150,7 @@ impl Association {
             _place: place,
             gate: Arc::clone(gate),
             run: Arc::clone(run),
+            wish,
         })
     }
 
@@ -249,6 +255,7 @@ impl Association {
                         let errand = Errand {
                             gate: Arc::clone(&self.gate),
                             run: Arc::clone(&self.run),
+                            wish: self.wish.clone(),
                             endpoint,
                             key,
                             news: self.to_here.clone(),

@@ -25,6 +25,7 @@ use super::{BATCH, DOOR, scratch};
 use crate::clock;
 use crate::flow;
 use crate::gate::Gate;
+use crate::qos::{InUse, Wish};
 use crate::runs::Run;
 
 /// What a flow tells its association.
@@ -174,6 +175,7 @@ pub(super) struct Errand {
     pub(super) gate: Arc<Gate>,
     pub(super) run: Arc<Run>,
     pub(super) endpoint: Endpoint,
+    pub(super) wish: Wish,
     /// What the association calls it.
     pub(super) key: Arc<[u8]>,
     pub(super) news: mpsc::Sender<News>,
@@ -185,13 +187,16 @@ pub(super) struct Errand {
 
 impl Errand {
     pub(super) async fn run(self) {
-        let Self { gate, run, endpoint, key, news, closing, client } = self;
+        let Self { gate, run, endpoint, wish, key, news, closing, client } = self;
+        // What changes from here on is not overlooked.
+        let mut stream = wish.stream().cloned();
+        stream.as_mut().map(InUse::shape);
         let place = gate.permits.flow(&run).map(Some);
         let opened = tokio::select! {
             biased;
             // The user need not answer for an app that waits no longer.
             () = closing.cancelled() => return,
-            opened = Box::pin(flow::open::<UdpSocket>(&gate, &run, endpoint, DOOR, place)) => opened,
+            opened = Box::pin(flow::open::<UdpSocket>(&gate, &run, endpoint, DOOR, place, wish)) => opened,
         };
         let (upstream, lease, mut books, limits) = match opened {
             Ok(flow) => flow.into_parts(),
@@ -223,7 +228,7 @@ impl Errand {
         let _ = news.send(News::Opened(Arc::clone(&key), Box::new(passage))).await;
         let police = police(limits.down, down);
         let mut way = Down { upstream, client, lease, police, counts };
-        let end = way.carry(&gate, &closing).await;
+        let end = way.carry(&gate, &closing, stream).await;
         let counted = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         books.detail = Some(json!({
             "datagrams_up": counted(&way.counts.up),
@@ -246,7 +251,7 @@ struct Down {
 }
 
 impl Down {
-    async fn carry(&mut self, gate: &Gate, closing: &CancellationToken) -> End {
+    async fn carry(&mut self, gate: &Gate, closing: &CancellationToken, stream: Option<InUse>) -> End {
         let Ok(remote) = self.upstream.peer_addr() else { return End::Closed };
         let header = ReplyHeader::new(remote);
         let header = header.as_slice();
@@ -255,11 +260,14 @@ impl Down {
             |counts: &Counts| Instant::from_nanos(counts.active.load(Ordering::Relaxed)).after(idle);
         let mut timer = pin!(sleep_until(mexe_relay::clock::deadline(quiet_at(&self.counts))));
         let mut closing = pin!(closing.cancelled());
+        let mut changed = pin!(changed(stream));
         loop {
             tokio::select! {
                 biased;
                 reason = self.lease.cancelled() => return End::Cut(reason),
                 () = &mut closing => return End::Closed,
+                // The next datagram opens a flow anew, with what the stream has then.
+                () = &mut changed => return End::Closed,
                 ready = self.upstream.readable() => {
                     if ready.is_err() {
                         return End::Closed;
@@ -324,5 +332,13 @@ impl Down {
             }
             true
         })
+    }
+}
+
+/// Completes when the stream has something else; never without a stream.
+async fn changed(stream: Option<InUse>) {
+    match stream {
+        Some(mut stream) => stream.changed().await,
+        None => std::future::pending().await,
     }
 }
