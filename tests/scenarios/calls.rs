@@ -32,6 +32,7 @@ fn timing() -> Timing {
             tone: Duration::from_secs(2),
             stop: Duration::from_secs(10),
         },
+        ..Timing::default()
     }
 }
 

@@ -37,8 +37,11 @@ impl fmt::Display for ErrorRatio {
 impl FromStr for ErrorRatio {
     type Err = ();
 
-    /// Modems write the `E` small as well.
+    /// Modems write the `E` small as well, and nothing but `0` for "as subscribed".
     fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "0" {
+            return Ok(Self::SUBSCRIBED);
+        }
         let (mantissa, exponent) = text.split_once(['E', 'e']).ok_or(())?;
         let digit = |text: &str| match text.as_bytes() {
             [digit @ b'0'..=b'9'] => Ok(digit.saturating_sub(b'0')),
