@@ -18,12 +18,14 @@
 //! assert_eq!(meter.ask(start, 400), Grant::Advance(400));
 //! ```
 
+pub mod attributes;
 pub mod class;
 pub mod mapping;
 pub mod meter;
 pub mod profile;
 mod rule;
 
+pub use attributes::{Arp, Attributes, ErrorRatio, Rate, Thp};
 pub use class::TrafficClass;
 pub use mapping::Marking;
 pub use meter::{Grant, Meter};

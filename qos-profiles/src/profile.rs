@@ -1,6 +1,7 @@
 //! QoS profiles: named sets of what a stream gets, read from TOML. Decides which profile a stream asks for: the one that
 //! the app's signed manifest names, else the one with the rule that says most about the destination, else the default.
 //! Whether the stream is given it is the policy's decision, not made here. Called at start, at reload, and once a flow.
+//! The files themselves are read in `read`; docs/profiles.md explains them field by field.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,9 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use mexe_model::BitRate;
-use toml::Spanned;
 
-use crate::{Meter, Rule, TrafficClass};
+use crate::attributes::{ErroneousSdus, MaxSdu, SourceStatistics, TransferDelay};
+use crate::{Arp, Attributes, ErrorRatio, Rate, Rule, Thp, TrafficClass};
+
+mod read;
 
 /// What a stream gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +30,56 @@ pub struct Profile {
     pub max_bitrate_down: Option<BitRate>,
     /// How many bytes may move at once after a pause, each way; 0 where no direction has a maximum.
     pub burst: u64,
+    /// What is kept free for a flow towards the network; only in a conversational or streaming profile.
+    pub guaranteed_bitrate_up: Option<BitRate>,
+    /// What is kept free for a flow from the network; only in a conversational or streaming profile.
+    pub guaranteed_bitrate_down: Option<BitRate>,
+    /// Which of several interactive flows goes first; only in an interactive profile.
+    pub traffic_handling_priority: Option<Thp>,
+    /// The delay that the flow bears; only in a conversational or streaming profile.
+    pub transfer_delay: Option<TransferDelay>,
+    /// The largest packet that it sends.
+    pub max_sdu: Option<MaxSdu>,
+    /// How many packets may be lost.
+    pub sdu_error_ratio: Option<ErrorRatio>,
+    /// How many bits may be wrong in what arrives.
+    pub residual_ber: Option<ErrorRatio>,
+    /// Whether packets are to arrive in order.
+    pub delivery_order: Option<bool>,
+    /// What is to happen to broken packets.
+    pub erroneous_sdus: Option<ErroneousSdus>,
+    /// Who gets in when there is no room for all.
+    pub arp: Option<Arp>,
+    /// Whether it is speech; only in a conversational or streaming profile.
+    pub source_statistics: SourceStatistics,
+    /// Whether it is signalling; only in an interactive profile.
+    pub signalling: bool,
     /// The destinations that it is meant for.
     pub rules: Vec<Rule>,
+}
+
+impl Profile {
+    /// What is asked of a bearer for a stream of this profile. What the profile does not say is left to the
+    /// subscription.
+    pub fn attributes(&self) -> Attributes {
+        Attributes {
+            class: Some(self.class),
+            max_bitrate_up: self.max_bitrate_up.map(Rate::At),
+            max_bitrate_down: self.max_bitrate_down.map(Rate::At),
+            guaranteed_bitrate_up: self.guaranteed_bitrate_up.map(Rate::At),
+            guaranteed_bitrate_down: self.guaranteed_bitrate_down.map(Rate::At),
+            delivery_order: self.delivery_order,
+            max_sdu: self.max_sdu,
+            sdu_error_ratio: self.sdu_error_ratio,
+            residual_ber: self.residual_ber,
+            erroneous_sdus: self.erroneous_sdus,
+            transfer_delay: self.transfer_delay,
+            traffic_handling_priority: self.traffic_handling_priority,
+            arp: self.arp,
+            source_statistics: self.source_statistics,
+            signalling: self.signalling,
+        }
+    }
 }
 
 /// Every profile that can be asked for. Always has `background`.
@@ -71,8 +122,8 @@ impl ProfileSet {
         N: AsRef<str>,
         T: AsRef<str>,
     {
-        let shipped = read_layer(SHIPPED)?;
-        let own = read_layer(files)?;
+        let shipped = read::layer(SHIPPED)?;
+        let own = read::layer(files)?;
         let mut profiles = BTreeMap::new();
         let mut rules = Vec::new();
         for layer in [own, shipped] {
@@ -128,107 +179,6 @@ impl ProfileSet {
     pub fn background(&self) -> &Arc<Profile> {
         &self.background
     }
-}
-
-/// What a file may say; anything else in it is a mistake.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    name: Spanned<String>,
-    description: String,
-    class: Spanned<TrafficClass>,
-    max_bitrate_up: Option<BitRate>,
-    max_bitrate_down: Option<BitRate>,
-    burst: Option<Spanned<u64>>,
-    #[serde(default, rename = "rule")]
-    rules: Vec<Spanned<RawRule>>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRule {
-    domain: Option<String>,
-    port: Option<u16>,
-}
-
-/// Reads files that stand side by side: no name and no rule may come twice among them.
-fn read_layer<N, T>(files: impl IntoIterator<Item = (N, T)>) -> Result<Vec<Profile>, ProfileError>
-where
-    N: AsRef<str>,
-    T: AsRef<str>,
-{
-    let mut read: Vec<Profile> = Vec::new();
-    for (file, text) in files {
-        let (file, text) = (file.as_ref(), text.as_ref());
-        let mistake = |span, what: String| ProfileError::new(file, text, span, what);
-        let raw: Raw = toml::from_str(text)
-            .map_err(|error| mistake(error.span().unwrap_or(0..0), error.message().replace('\n', ", ")))?;
-        let name_span = raw.name.span();
-        let rule_spans: Vec<_> = raw.rules.iter().map(Spanned::span).collect();
-        let profile = check(raw).map_err(|(span, what)| mistake(span, what))?;
-        if read.iter().any(|other| other.name == profile.name) {
-            return Err(mistake(
-                name_span,
-                format!("another file has the name `{}`: choose one", profile.name),
-            ));
-        }
-        for (at, (rule, span)) in profile.rules.iter().zip(rule_spans).enumerate() {
-            let twice = profile.rules.iter().take(at).any(|other| other == rule);
-            if twice {
-                return Err(mistake(span, format!("the rule `{rule}` stands here twice: keep one")));
-            }
-            if let Some(other) = read.iter().find(|other| other.rules.contains(rule)) {
-                let what = format!("the rule `{rule}` stands in profile `{}` too: keep one", other.name);
-                return Err(mistake(span, what));
-            }
-        }
-        read.push(profile);
-    }
-    Ok(read)
-}
-
-fn check(raw: Raw) -> Result<Profile, (Range<usize>, String)> {
-    let name_span = raw.name.span();
-    let name = raw.name.into_inner();
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if name.is_empty() || name.len() > 32 || !name.bytes().all(plain) {
-        return Err((name_span, "a profile's name is 1 to 32 lower-case letters, digits and hyphens".into()));
-    }
-    if name == BACKGROUND && *raw.class.get_ref() != TrafficClass::Background {
-        let what =
-            "the profile `background` is what a stream gets without permission: its class is background";
-        return Err((raw.class.span(), what.into()));
-    }
-    let limited = raw.max_bitrate_up.is_some() || raw.max_bitrate_down.is_some();
-    let burst = match &raw.burst {
-        Some(burst) if !limited => {
-            return Err((burst.span(), "`burst` does nothing without a maximum bitrate".into()));
-        }
-        Some(burst) if !(Meter::MIN_BURST..=Meter::MAX_BURST).contains(burst.get_ref()) => {
-            let what = format!("`burst` is in bytes, {} to {}", Meter::MIN_BURST, Meter::MAX_BURST);
-            return Err((burst.span(), what));
-        }
-        Some(burst) => *burst.get_ref(),
-        None if limited => {
-            return Err((name_span, "a maximum bitrate needs a `burst` in bytes beside it".into()));
-        }
-        None => 0,
-    };
-    let mut rules = Vec::with_capacity(raw.rules.len());
-    for rule in raw.rules {
-        let span = rule.span();
-        let rule = rule.into_inner();
-        rules.push(Rule::new(rule.domain.as_deref(), rule.port).map_err(|what| (span, what))?);
-    }
-    Ok(Profile {
-        name: name.into(),
-        description: raw.description,
-        class: raw.class.into_inner(),
-        max_bitrate_up: raw.max_bitrate_up,
-        max_bitrate_down: raw.max_bitrate_down,
-        burst,
-        rules,
-    })
 }
 
 /// A file is not a profile. Shown as `FILE:LINE:COLUMN: what`.

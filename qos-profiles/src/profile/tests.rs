@@ -1,6 +1,7 @@
 //! The shipped files, every kind of mistake in a file, and who wins when several profiles want one stream.
 
 use super::*;
+use crate::attributes::PriorityLevel;
 
 fn one(text: &str) -> Result<ProfileSet, ProfileError> {
     ProfileSet::from_files([("own.toml", text)])
@@ -108,6 +109,39 @@ fn mistakes_are_named_with_line_and_column() {
         (own("").replace("streaming", "fast"), (3, 9), "unknown variant `fast`"),
         (own("").replace("own", "Own"), (1, 8), "1 to 32 lower-case"),
         (own("").replace("own", "background"), (3, 9), "without permission"),
+        (
+            own("max_bitrate_up = \"1 Mbit/s\"\nburst = 9000\nguaranteed_bitrate_up = \"2 Mbit/s\"\n"),
+            (6, 25),
+            "above the maximum",
+        ),
+        (own("guaranteed_bitrate_down = \"0 bit/s\"\n"), (4, 27), "is not a bit rate"),
+        (own("traffic_handling_priority = 1\n"), (4, 29), "does nothing in class streaming: leave it out"),
+        (own("traffic_handling_priority = 4\n"), (4, 29), "write 1 to 3"),
+        (own("signalling = true\n"), (4, 14), "does nothing in class streaming"),
+        (own("transfer_delay = 9\n"), (4, 18), "write 10 to 4000 ms"),
+        (own("transfer_delay = 100\n").replace("streaming", "interactive"), (4, 18), "does nothing"),
+        (
+            own("source_statistics = \"speech\"\n").replace("streaming", "interactive"),
+            (4, 21),
+            "does nothing",
+        ),
+        (
+            own("guaranteed_bitrate_up = \"1 bit/s\"\n").replace("streaming", "background"),
+            (4, 25),
+            "does nothing",
+        ),
+        (own("source_statistics = \"song\"\n"), (4, 21), "unknown variant `song`"),
+        (own("max_sdu = 1521\n"), (4, 11), "write 10 to 1520 octets"),
+        (own("max_sdu = -1\n"), (4, 11), "-1"),
+        (own("sdu_error_ratio = \"2e-3\"\n"), (4, 19), "choose one of"),
+        (own("sdu_error_ratio = 1e-3\n"), (4, 19), "invalid type"),
+        (own("residual_ber = \"7e-3\"\n"), (4, 16), "choose one of"),
+        (own("residual_ber = \"7\"\n"), (4, 16), "is not an error ratio"),
+        (own("erroneous_sdus = \"maybe\"\n"), (4, 18), "unknown variant `maybe`"),
+        (own("delivery_order = \"yes\"\n"), (4, 18), "invalid type"),
+        (own("arp = { level = 16 }\n"), (4, 17), "write 1 to 15"),
+        (own("arp = { pre_emption_capability = true }\n"), (4, 7), "missing field `level`"),
+        (own("arp = { level = 1, rank = 2 }\n"), (4, 20), "unknown field `rank`"),
         ("class = ".into(), (1, 9), ""),
         (String::new(), (1, 1), "missing field `name`"),
     ];
@@ -128,4 +162,92 @@ fn two_files_cannot_share_a_name_or_a_rule() {
     let files = [("a.toml", own(rule)), ("b.toml", own(rule).replace("own", "other"))];
     let error = ProfileSet::from_files(files).unwrap_err();
     assert_eq!(error.to_string(), "b.toml:4:1: the rule `*:7` stands in profile `own` too: keep one");
+}
+
+#[test]
+fn every_field_of_a_file_reaches_the_attributes() {
+    let text = own(concat!(
+        "max_bitrate_up = '64 kbit/s'\nmax_bitrate_down = '384 kbit/s'\nburst = 9000\n",
+        "guaranteed_bitrate_up = '32 kbit/s'\nguaranteed_bitrate_down = '128 kbit/s'\ntransfer_delay = 300\n",
+        "max_sdu = 1500\nsdu_error_ratio = '1e-1'\nresidual_ber = '6e-8'\ndelivery_order = true\n",
+        "erroneous_sdus = 'no-detect'\nsource_statistics = 'speech'\n",
+        "arp = { level = 3, pre_emption_vulnerability = true }\n",
+    ));
+    let attributes = one(&text).unwrap().get("own").unwrap().attributes();
+    let expected = Attributes {
+        class: Some(TrafficClass::Streaming),
+        max_bitrate_up: Rate::bits_per_second(64_000),
+        max_bitrate_down: Rate::bits_per_second(384_000),
+        guaranteed_bitrate_up: Rate::bits_per_second(32_000),
+        guaranteed_bitrate_down: Rate::bits_per_second(128_000),
+        delivery_order: Some(true),
+        max_sdu: MaxSdu::new(1500),
+        sdu_error_ratio: ErrorRatio::new(1, 1),
+        residual_ber: ErrorRatio::new(6, 8),
+        erroneous_sdus: Some(ErroneousSdus::NoDetect),
+        transfer_delay: TransferDelay::new(300),
+        traffic_handling_priority: None,
+        arp: Some(Arp {
+            level: PriorityLevel::new(3).unwrap(),
+            pre_emption_capability: false,
+            pre_emption_vulnerability: true,
+        }),
+        source_statistics: SourceStatistics::Speech,
+        signalling: false,
+    };
+    assert_eq!(attributes, expected);
+    let text = own("traffic_handling_priority = 1\nsignalling = true").replace("streaming", "interactive");
+    let attributes = one(&text).unwrap().get("own").unwrap().attributes();
+    assert_eq!((attributes.traffic_handling_priority, attributes.signalling), (Some(Thp::FIRST), true));
+}
+
+#[test]
+fn nothing_is_to_be_said_about_a_shipped_profile() {
+    for profile in ProfileSet::shipped().iter() {
+        assert_eq!(profile.attributes().check(), [], "{}", profile.name);
+    }
+}
+
+/// TS 26.114, annex E: what a standard itself makes of the attributes.
+#[test]
+fn the_examples_of_the_standard_are_profiles_without_a_doubt() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/annex-e");
+    #[expect(clippy::disallowed_methods, reason = "the test reads its own fixtures")]
+    let files: Vec<(String, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
+        .collect();
+    assert_eq!(files.len(), 4);
+    let set = ProfileSet::from_files(files).unwrap();
+    for (name, up, guaranteed, delay) in [
+        ("amr-12-2", Some(31_000), Some(31_000), Some(130)),
+        ("amr-adaptive", Some(31_000), Some(25_000), Some(130)),
+        ("h264-192", Some(208_000), Some(208_000), Some(170)),
+        ("real-time-text", None, None, None),
+    ] {
+        let attributes = set.get(name).unwrap().attributes();
+        assert_eq!(attributes.check(), [], "{name}");
+        assert_eq!(attributes.max_up().map(BitRate::get), up, "{name}");
+        assert_eq!(
+            (attributes.max_up(), attributes.guaranteed_up()),
+            (attributes.max_down(), attributes.guaranteed_down()),
+            "{name}"
+        );
+        assert_eq!(attributes.guaranteed_down().map(BitRate::get), guaranteed, "{name}");
+        assert_eq!(attributes.transfer_delay.map(TransferDelay::get), delay, "{name}");
+        assert_eq!(attributes.max_sdu, MaxSdu::new(1400), "{name}");
+    }
+}
+
+#[test]
+fn every_field_is_explained_in_the_documentation() {
+    let docs = include_str!("../../../docs/profiles.md");
+    let error = one(&own("nonsense = 1\n")).unwrap_err().what;
+    let (_, fields) = error.split_once("expected one of ").unwrap();
+    let fields: Vec<_> = fields.split(", ").map(|field| field.trim_matches('`')).collect();
+    assert_eq!(fields.len(), 19, "{error}");
+    for field in fields {
+        assert!(docs.contains(&format!("`{field}`")) || docs.contains(&format!("`[[{field}]]`")), "{field}");
+    }
 }
