@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::apps::Apps;
 use crate::associations::Associations;
+use crate::bearer::Bearers;
 use crate::calls::Calls;
 use crate::clock;
 use crate::config::{Config, Guard};
@@ -128,6 +129,8 @@ pub struct Gate {
     pub flows: Flows,
     /// Where apps send their datagrams.
     pub associations: Associations,
+    /// The ways onto the network.
+    pub bearers: Bearers,
     /// Connection limits.
     pub permits: Permits,
     /// The series.
@@ -170,6 +173,7 @@ impl Gate {
     /// The metrics registry's own.
     pub fn new(parts: Parts) -> Result<Self, prometheus::Error> {
         let limits = &parts.config.limits;
+        let metrics = Metrics::new()?;
         Ok(Self {
             permits: Permits::new(
                 parts.files,
@@ -180,7 +184,6 @@ impl Gate {
             calls: Calls::default(),
             prompts: Desk::new(as_usize(parts.config.policy.prompt_queue)),
             events: Events::default(),
-            config: ArcSwap::from_pointee(parts.config),
             policy: ArcSwap::from_pointee(parts.policy),
             actions: parts.actions,
             schedules: parts.schedules,
@@ -192,7 +195,8 @@ impl Gate {
             last_cut: AtomicU64::new(0),
             flows: Flows::default(),
             associations: Associations::default(),
-            metrics: Metrics::new()?,
+            bearers: Bearers::new(&parts.config.bearers, metrics.negotiations()),
+            metrics,
             listening: parts.listening,
             trusted: ArcSwap::from_pointee(parts.trusted),
             floor: parts.floor,
@@ -202,6 +206,7 @@ impl Gate {
             profiles: ArcSwap::from_pointee(parts.profiles),
             voice: ArcSwapOption::empty(),
             state_dir: parts.state_dir,
+            config: ArcSwap::from_pointee(parts.config),
             started: clock::wall(),
             next_flow: AtomicU64::new(parts.first_flow),
             changing: Mutex::new(()),
@@ -331,6 +336,7 @@ impl Gate {
             runs: self.runs.list().iter().map(|run| run.trust).collect(),
             grants: self.policy().grants().map(|grant| grant.permission()).collect(),
             roots: self.trusted().counted(),
+            bearers: self.bearers.stock(),
             prompts_open: self.prompts.lock().open(),
             journal_backlog: health.backlog,
             journal_records: health.records_total,

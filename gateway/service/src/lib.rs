@@ -5,6 +5,7 @@
 pub mod actions;
 pub mod apps;
 pub mod associations;
+pub mod bearer;
 pub mod calls;
 pub mod card;
 pub mod cli;

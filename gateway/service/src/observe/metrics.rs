@@ -1,6 +1,7 @@
 //! Every metric of the gate, in one list (names: design contract, prefix `mexegate_`). Labels come from closed sets only:
 //! app ids, hosts and users never become labels.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mexe_certs::Format;
@@ -13,6 +14,7 @@ use prometheus::{
 };
 
 use super::process::ProcessMetrics;
+use crate::bearer::{Capacity, bytes_per_second};
 use crate::trust::State;
 
 /// The door a connection came in by.
@@ -129,6 +131,9 @@ pub struct Metrics {
     /// Records that wait for the journal's writer.
     pub journal_backlog: IntGauge,
     connections_refused: IntCounterVec,
+    bearer_up: IntGaugeVec,
+    bearer_capacity: IntGaugeVec,
+    negotiations: IntCounterVec,
     prompts_open: IntGauge,
     prompts: IntCounterVec,
     prompt_seconds: Histogram,
@@ -245,6 +250,17 @@ impl Metrics {
                 "Connections refused before any decision on a target",
                 &["ingress", "reason"],
             )?,
+            bearer_up: gauges("bearer_up", "Whether the bearer can be used", &["bearer"])?,
+            bearer_capacity: gauges(
+                "bearer_capacity_bytes_per_second",
+                "What the bearer carries; missing where no limit is known",
+                &["bearer", "direction"],
+            )?,
+            negotiations: counters(
+                "qos_negotiations_total",
+                "Sessions that bearers were asked for, by what became of it",
+                &["bearer", "result"],
+            )?,
             prompts_open: register(
                 &registry,
                 IntGauge::with_opts(
@@ -302,6 +318,11 @@ impl Metrics {
         for ingress in Ingress::ALL {
             self.flow_setup_seconds.with_label_values(&[ingress.as_str()]);
         }
+    }
+
+    /// The series of what bearers were asked for.
+    pub const fn negotiations(&self) -> &IntCounterVec {
+        &self.negotiations
     }
 
     /// Counts one decision.
@@ -390,6 +411,17 @@ impl Metrics {
                 self.roots.with_label_values(&[domain.as_str(), state.as_str()]).set(as_gauge(count));
             }
         }
+        for (bearer, up, capacity) in &stock.bearers {
+            self.bearer_up.with_label_values(&[bearer.as_ref()]).set(i64::from(*up));
+            for (direction, rate) in [("up", capacity.up), ("down", capacity.down)] {
+                let labels = [bearer.as_ref(), direction];
+                match rate {
+                    Some(rate) => self.bearer_capacity.with_label_values(&labels).set(bytes_per_second(rate)),
+                    // There is none to remove as long as no limit was known.
+                    None => drop(self.bearer_capacity.remove_label_values(&labels)),
+                }
+            }
+        }
         self.prompts_open.set(as_gauge(stock.prompts_open));
         self.journal_backlog.set(as_gauge(stock.journal_backlog));
         let written = stock.journal_records.saturating_sub(self.journal_records.get());
@@ -432,6 +464,8 @@ pub struct Stock {
     pub grants: Vec<Permission>,
     /// Domain and state of each root.
     pub roots: Vec<(SecurityDomain, State)>,
+    /// Each bearer, whether it is up, and what it carries.
+    pub bearers: Vec<(Arc<str>, bool, Capacity)>,
     /// Questions that wait.
     pub prompts_open: usize,
     /// Records that wait.
