@@ -1,7 +1,6 @@
 //! Answers, read as the field sends them: with and without blanks, fields that are left out or too many. What makes no
 //! sense is `None`, and never a guess.
 
-use super::quality::{EpsQuality, UmtsQuality};
 use super::{fields, rest_of};
 
 /// Whether a context is active.
@@ -28,21 +27,20 @@ pub fn context_states(lines: &[String]) -> Vec<ContextState> {
     lines.iter().filter_map(read).collect()
 }
 
-/// What the lines that answer `AT+CGEQNEG` say of that context.
-pub fn umts_quality(lines: &[String], cid: u8) -> Option<UmtsQuality> {
-    of_context(lines, "+CGEQNEG", cid, UmtsQuality::of)
+/// The parameters that the lines that answer `AT+CGEQNEG` have for that context, after its number.
+pub fn negotiated(lines: &[String], cid: u8) -> Option<&str> {
+    of_context(lines, "+CGEQNEG", cid)
 }
 
-/// What the lines that answer `AT+CGEQOSRDP` say of that context.
-pub fn eps_quality(lines: &[String], cid: u8) -> Option<EpsQuality> {
-    of_context(lines, "+CGEQOSRDP", cid, EpsQuality::of)
+/// The parameters that the lines that answer `AT+CGEQOSRDP` have for that context, after its number.
+pub fn eps_dynamic(lines: &[String], cid: u8) -> Option<&str> {
+    of_context(lines, "+CGEQOSRDP", cid)
 }
 
-fn of_context<T>(lines: &[String], name: &str, cid: u8, read: impl Fn(&[&str]) -> Option<T>) -> Option<T> {
+fn of_context<'a>(lines: &'a [String], name: &str, cid: u8) -> Option<&'a str> {
     lines.iter().find_map(|line| {
-        let fields = fields(rest_of(line, name)?)?;
-        let (first, rest) = fields.split_first()?;
-        (first.parse() == Ok(cid)).then(|| read(rest)).flatten()
+        let (first, rest) = rest_of(line, name)?.split_once(',')?;
+        (first.trim().parse() == Ok(cid)).then(|| rest.trim())
     })
 }
 

@@ -1,7 +1,7 @@
 //! The commands themselves. There is no form for anything else that a modem could be told, so nothing that asks for a
 //! bearer can dial, read a card or give a PIN.
 
-use super::quality::{EpsQuality, Filter, UmtsQuality};
+use super::quality::{Filter, Parameters};
 
 /// What packets a context carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +58,9 @@ pub enum Command {
         filter: Filter,
     },
     /// +CGEQREQ: what is to be asked for at the next activation or modification.
-    Request(u8, UmtsQuality),
+    Request(u8, Parameters),
     /// +CGEQMIN: below this, an activation fails.
-    Minimum(u8, UmtsQuality),
+    Minimum(u8, Parameters),
     /// +CGEQMIN: whatever is given is taken.
     NoMinimum(u8),
     /// +CGEQREQ=?: whether the modem knows UMTS profiles.
@@ -68,7 +68,7 @@ pub enum Command {
     /// +CGEQNEG: what the network gave.
     Negotiated(u8),
     /// +CGEQOS: the EPS profile to ask for.
-    EpsRequest(u8, EpsQuality),
+    EpsRequest(u8, Parameters),
     /// +CGEQOS=?: whether the modem knows EPS profiles.
     EpsRange,
     /// +CGEQOSRDP: the EPS profile that is in use.
@@ -101,12 +101,12 @@ impl Command {
             Self::Filter { cid, precedence, filter } => {
                 format!("AT+CGTFT={cid},{}", filter.text(*precedence))
             }
-            Self::Request(cid, quality) => format!("AT+CGEQREQ={cid},{}", quality.text()),
-            Self::Minimum(cid, quality) => format!("AT+CGEQMIN={cid},{}", quality.text()),
+            Self::Request(cid, quality) => format!("AT+CGEQREQ={cid},{}", quality.as_str()),
+            Self::Minimum(cid, quality) => format!("AT+CGEQMIN={cid},{}", quality.as_str()),
             Self::NoMinimum(cid) => format!("AT+CGEQMIN={cid}"),
             Self::RequestRange => "AT+CGEQREQ=?".to_owned(),
             Self::Negotiated(cid) => format!("AT+CGEQNEG={cid}"),
-            Self::EpsRequest(cid, quality) => format!("AT+CGEQOS={cid},{}", quality.text()),
+            Self::EpsRequest(cid, quality) => format!("AT+CGEQOS={cid},{}", quality.as_str()),
             Self::EpsRange => "AT+CGEQOS=?".to_owned(),
             Self::EpsDynamic(cid) => format!("AT+CGEQOSRDP={cid}"),
             Self::Activate { cid, active } => format!("AT+CGACT={},{cid}", u8::from(*active)),

@@ -1,9 +1,6 @@
 //! PDP contexts and their quality of service over AT commands (TS 27.007): what is said to a modem as text, and what it
-//! answers as values. Nothing is sent from here, and nothing decides what to ask for. Numbers are those of the AT
-//! commands, which are not those of the information element; rates are kbit/s of 1 000 bit/s, and 0 is "as subscribed".
-//!
-//! The order of directions differs from command to command: +CGEQREQ has uplink first, +CGEQOS downlink first. Here
-//! every rate has its direction in its name, and only this module puts them in a row.
+//! answers as values. Nothing is sent from here, and nothing decides what to ask for. The parameters of a profile are
+//! written and read by crate mexe-qos; here they are text that is no more than that.
 
 mod answer;
 mod cause;
@@ -14,11 +11,11 @@ mod quality;
 #[cfg(test)]
 mod tests;
 
-pub use self::answer::{ContextState, cids_of_range, context_states, eps_quality, umts_quality};
+pub use self::answer::{ContextState, cids_of_range, context_states, eps_dynamic, negotiated};
 pub use self::cause::Cause;
 pub use self::command::{Command, PdpType};
 pub use self::event::{Event, REASON_QOS};
-pub use self::quality::{EpsQuality, ErrorRatio, Filter, NameError, Rates, UmtsQuality, apn};
+pub use self::quality::{Filter, NameError, Parameters, apn};
 
 /// The most fields that a line may have: what is longer is no answer to anything that is asked here.
 const FIELDS_MAX: usize = 64;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use mexe_card::{ContextFault, Contexts};
+use mexe_model::BitRate;
 use mexe_qos::Attributes;
 use mexe_wire::pdp::{self, Cause, Command, Event};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -186,7 +187,8 @@ impl Shared {
                     if cids.is_empty() || cids.contains(&self.settings.context) {
                         let mut known = self.known();
                         let of = if up { &mut known.recommended.up } else { &mut known.recommended.down };
-                        *of = codes::bit_rate(rate);
+                        // kbit/s are 1 000 bit/s; 0 recommends nothing.
+                        *of = BitRate::bits_per_second(u64::from(rate).saturating_mul(1000));
                     }
                 }
                 // Whatever it was: the look says how everything is.
@@ -280,13 +282,13 @@ impl Shared {
         match profiles {
             Some(Profiles::Umts) => {
                 let lines = self.ask(Command::Negotiated(cid)).await?;
-                let given = pdp::umts_quality(&lines, cid).ok_or_else(|| nonsense(&lines))?;
-                Ok(codes::of_umts(&given, wished))
+                let given = pdp::negotiated(&lines, cid).and_then(|given| codes::of_umts(given, wished));
+                given.ok_or_else(|| nonsense(&lines))
             }
             Some(Profiles::Eps) => {
                 let lines = self.ask(Command::EpsDynamic(cid)).await?;
-                let given = pdp::eps_quality(&lines, cid).ok_or_else(|| nonsense(&lines))?;
-                Ok(codes::of_eps(&given, wished))
+                let given = pdp::eps_dynamic(&lines, cid).and_then(|given| codes::of_eps(given, wished));
+                given.ok_or_else(|| nonsense(&lines))
             }
             None => Err(NegotiationFault::NotSupported(
                 "the modem knows no commands for quality of service".into(),

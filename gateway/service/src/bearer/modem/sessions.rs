@@ -55,7 +55,7 @@ impl Shared {
         knows.profiles.ok_or_else(no_profiles)?;
         if knows.secondary.is_empty() {
             // TS 24.008, 6.1.3: where the device can use LTE, its first context asks for no class with guarantees.
-            if codes::umts(&request.wished).is_real_time() {
+            if codes::is_real_time(&request.wished) {
                 let says = "the modem has one context, and that may not ask for conversational or streaming";
                 return Err(NegotiationFault::NotSupported(says.into()));
             }
@@ -102,13 +102,13 @@ impl Shared {
     async fn store(&self, cid: u8, request: &Request) -> Result<(), NegotiationFault> {
         let profiles = self.known().knows.profiles;
         if profiles == Some(Profiles::Eps) {
-            self.ask(Command::EpsRequest(cid, codes::eps(&request.wished))).await?;
+            self.ask(Command::EpsRequest(cid, codes::eps(&request.wished)?)).await?;
             return Ok(());
         }
-        self.ask(Command::Request(cid, codes::umts(&request.wished))).await?;
+        self.ask(Command::Request(cid, codes::umts(&request.wished)?)).await?;
         let least = match request.least == Capacity::default() {
             true => Command::NoMinimum(cid),
-            false => Command::Minimum(cid, codes::umts_least(&request.wished, request.least)),
+            false => Command::Minimum(cid, codes::umts_least(&request.wished, request.least)?),
         };
         // What is given is looked at, whether the modem does so or not.
         self.if_it_knows(least).await?;
@@ -118,7 +118,7 @@ impl Shared {
     /// What the context has now, if that is enough.
     async fn given(&self, cid: u8, request: &Request) -> Result<Attributes, NegotiationFault> {
         let given = self.quality(cid, &request.wished).await?;
-        let real_time = codes::umts(&request.wished).is_real_time();
+        let real_time = codes::is_real_time(&request.wished);
         let (up, down) = match real_time {
             true => (given.guaranteed_up(), given.guaranteed_down()),
             false => (given.max_up(), given.max_down()),
@@ -163,7 +163,7 @@ impl Shared {
         let _turn = self.turn.lock().await;
         let place = self.known().sessions.0.get(&session).cloned().ok_or(NegotiationFault::NoSession)?;
         let cid = place.cid;
-        if cid == self.settings.context && codes::umts(&request.wished).is_real_time() {
+        if cid == self.settings.context && codes::is_real_time(&request.wished) {
             let says = "the modem has one context, and that may not ask for conversational or streaming";
             return Err(NegotiationFault::NotSupported(says.into()));
         }
