@@ -18,6 +18,7 @@ pub mod binary;
 pub mod bulk;
 pub mod card;
 pub mod cli;
+pub mod contexts;
 pub mod control;
 pub mod curl;
 pub mod datagrams;
@@ -42,6 +43,7 @@ pub mod world;
 
 pub use administrator::Administrator;
 pub use cli::Output;
+pub use contexts::{ContextHabits, Wrong};
 pub use control::Control;
 pub use curl::Reply;
 pub use datagrams::{Association, Peer};

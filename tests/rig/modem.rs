@@ -1,6 +1,6 @@
 //! A fake modem on a pseudo terminal, with an emulated card in its slot: AT+CIMI, AT+CCID, AT+CRSM, AT+CSIM and the
 //! words that modems say on their own; and voice calls ([`crate::line`]). Its habits are switches, because no two modems
-//! have the same. It keeps every line and every byte that it was ever sent.
+//! have the same. It keeps every line and every byte that it was ever sent. Data contexts are [`crate::contexts`]'.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,6 +18,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::card::Emulator;
+use crate::contexts::{ContextHabits, ContextSide, Profile, Wrong};
 use crate::line::{Line, Progress, VoiceHabits};
 
 /// What this modem does.
@@ -45,6 +46,8 @@ pub struct Habits {
     pub instead: Option<String>,
     /// What it does about calls.
     pub calls: VoiceHabits,
+    /// What it does about contexts; without, it knows none.
+    pub contexts: Option<ContextHabits>,
 }
 
 impl Default for Habits {
@@ -61,6 +64,7 @@ impl Default for Habits {
             silent: false,
             instead: None,
             calls: VoiceHabits::default(),
+            contexts: None,
         }
     }
 }
@@ -69,6 +73,7 @@ struct State {
     habits: Habits,
     card: Option<Emulator>,
     line: Line,
+    contexts: ContextSide,
     bytes: Vec<u8>,
     heard: Vec<String>,
     to_card: Vec<Vec<u8>>,
@@ -97,14 +102,18 @@ impl FakeModem {
         let mut raw = tcgetattr(&other_side).unwrap();
         raw.make_raw();
         tcsetattr(&other_side, OptionalActions::Now, &raw).unwrap();
-        let state = State {
+        let mut state = State {
             habits,
             card: card.map(Emulator::new),
             line: Line::default(),
+            contexts: ContextSide::default(),
             bytes: Vec::new(),
             heard: Vec::new(),
             to_card: Vec::new(),
         };
+        if let Some(habits) = &state.habits.contexts {
+            state.contexts.activate_first(habits);
+        }
         let state = Arc::new(Mutex::new(state));
         let over = Arc::new(AtomicBool::new(false));
         let master = Arc::new(File::from(master));
@@ -181,6 +190,39 @@ impl FakeModem {
         self.state.lock().unwrap().line.codes.clone()
     }
 
+    /// Its contexts as they are now.
+    pub fn contexts(&self) -> ContextSide {
+        self.state.lock().unwrap().contexts.clone()
+    }
+
+    /// Changes something about its contexts without a word.
+    pub fn with_contexts(&self, change: impl FnOnce(&mut ContextSide)) {
+        change(&mut self.state.lock().unwrap().contexts);
+    }
+
+    /// Changes what its network does about contexts.
+    pub fn with_network(&self, change: impl FnOnce(&mut ContextHabits)) {
+        change(self.state.lock().unwrap().habits.contexts.as_mut().expect("it knows contexts"));
+    }
+
+    /// The network changes what a context has.
+    pub fn network_modifies(&self, cid: u8, change: impl FnOnce(&mut Profile)) {
+        let said = self.state.lock().unwrap().contexts.network_modifies(cid, change);
+        write(&self.master, &said, 0);
+    }
+
+    /// The network takes a context away.
+    pub fn network_drops(&self, cid: u8) {
+        let said = self.state.lock().unwrap().contexts.network_drops(cid);
+        write(&self.master, &said, 0);
+    }
+
+    /// The base station recommends a rate, kbit/s: direction 1 up, 2 down.
+    pub fn recommends(&self, rate: u32, direction: u8) {
+        let said = self.state.lock().unwrap().contexts.recommends(rate, direction);
+        write(&self.master, &said, 0);
+    }
+
     /// Every command that its cards were ever sent.
     pub fn sent_to_cards(&self) -> Vec<Vec<u8>> {
         let state = self.state.lock().unwrap();
@@ -229,10 +271,17 @@ fn serve(master: &File, state: &Mutex<State>, over: &AtomicBool) {
         while let Some(end) = buffer.iter().position(|byte| *byte == b'\r') {
             let line: Vec<u8> = buffer.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line).trim().to_owned();
-            let tone = state.lock().unwrap().habits.calls.tone;
-            if line.starts_with("AT+VTS") {
-                std::thread::sleep(tone);
-            }
+            let pause = {
+                let habits = &state.lock().unwrap().habits;
+                match &habits.contexts {
+                    _ if line.starts_with("AT+VTS") => habits.calls.tone,
+                    Some(contexts) if line.starts_with("AT+CGACT=") || line.starts_with("AT+CGCMOD") => {
+                        contexts.network
+                    }
+                    _ => Duration::ZERO,
+                }
+            };
+            std::thread::sleep(pause);
             let (answer, piece) = state.lock().unwrap().answer(&line);
             write(master, &answer, piece);
         }
@@ -262,6 +311,19 @@ impl State {
         if self.habits.silent {
             return (out, 0);
         }
+        let wrong = self.habits.contexts.iter().flat_map(|contexts| &contexts.wrong);
+        match wrong.into_iter().find(|(begin, _)| line.starts_with(begin)).map(|(_, wrong)| wrong.clone()) {
+            Some(Wrong::Silent) => return (out, 0),
+            Some(Wrong::Says(lines)) => {
+                return (format!("{out}\r\n{lines}\r\n\r\nOK\r\n"), self.habits.piece);
+            }
+            Some(Wrong::Error(number)) => return (out + &self.error(number), self.habits.piece),
+            Some(Wrong::Half) => {
+                let answer = self.done(line).ok().flatten().unwrap_or_else(|| "OK".to_owned());
+                return (format!("{out}\r\n{}", &answer[..answer.len() / 2]), self.habits.piece);
+            }
+            None => {}
+        }
         for chatter in &self.habits.chatter {
             out += &format!("\r\n{chatter}\r\n");
         }
@@ -276,16 +338,27 @@ impl State {
         out += &match done {
             Ok(None) => format!("{midway}\r\nOK\r\n"),
             Ok(Some(answer)) => format!("\r\n{answer}\r\n{midway}\r\nOK\r\n"),
-            Err(None) => "\r\nERROR\r\n".to_owned(),
-            Err(Some(number)) if self.habits.verbose => format!("\r\n+CME ERROR: {}\r\n", in_words(number)),
-            Err(Some(number)) => format!("\r\n+CME ERROR: {number}\r\n"),
+            Err(number) => self.error(number),
         };
         (out, self.habits.piece)
+    }
+
+    fn error(&self, number: Option<u16>) -> String {
+        match number {
+            None => "\r\nERROR\r\n".to_owned(),
+            Some(number) if self.habits.verbose => format!("\r\n+CME ERROR: {}\r\n", in_words(number)),
+            Some(number) => format!("\r\n+CME ERROR: {number}\r\n"),
+        }
     }
 
     /// The line that answers, or the number of an error.
     fn done(&mut self, line: &str) -> Result<Option<String>, Option<u16>> {
         if let Some(done) = self.line.done(line, &self.habits.calls) {
+            return done;
+        }
+        if let Some(habits) = &self.habits.contexts
+            && let Some(done) = self.contexts.done(line, habits)
+        {
             return done;
         }
         let (name, arguments) = line.split_once('=').unwrap_or((line, ""));
@@ -348,6 +421,11 @@ fn in_words(number: u16) -> &'static str {
         10 => "SIM not inserted",
         11 => "SIM PIN required",
         14 => "SIM busy",
+        53 => "not attached to network",
+        126 => "insufficient resources",
+        133 => "requested service option not subscribed",
+        137 => "EPS QoS not accepted",
+        148 => "unspecified GPRS error",
         _ => "unknown",
     }
 }

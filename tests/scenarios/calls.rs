@@ -23,7 +23,6 @@ fn timing() -> Timing {
         answer: Duration::from_secs(2),
         quiet: Duration::from_millis(30),
         busy: Duration::from_millis(5),
-        tries: 5,
         calls: Pace {
             look: Duration::from_millis(20),
             refusal: Duration::from_millis(300),
@@ -32,6 +31,7 @@ fn timing() -> Timing {
             tone: Duration::from_secs(2),
             stop: Duration::from_secs(10),
         },
+        ..Timing::default()
     }
 }
 

@@ -143,6 +143,8 @@ fn a_real_prometheus_sees_every_series_as_the_scenario_says() {
         ("sum(mexegate_flows_total)", 5.0),
         (r#"mexegate_flows_open{domain="operator",class="background",ingress="socks5"}"#, 1.0),
         ("sum(mexegate_flows_open)", 1.0),
+        (r#"mexegate_bearer_up{bearer="default"}"#, 1.0),
+        (r#"sum(mexegate_qos_negotiations_total{bearer="default"})"#, 0.0),
         (r#"mexegate_flow_setup_seconds_count{ingress="socks5"}"#, 3.0),
         (r#"mexegate_flow_setup_seconds_count{ingress="http-connect"}"#, 1.0),
         (r#"mexegate_flow_setup_seconds_count{ingress="http-forward"}"#, 1.0),
@@ -283,7 +285,10 @@ fn exchange_and_keep(
 /// Every label and every value of one is of a set that no app, host or user can enlarge.
 fn only_closed_sets(page: &str) {
     let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).chain(["none"]).collect();
-    let sets: [(&str, &[&str]); 14] = [
+    let mut results = vec!["closed", "cut", "failed", "idle", "reset", "verified", "untrusted", "refused"];
+    results.extend(["granted", "granted-otherwise"]);
+    results.extend(mexegate::bearer::NegotiationFault::CODES);
+    let sets: [(&str, &[&str]); 15] = [
         ("action_group", &["network"]),
         ("answer", &["allow", "deny", "missed", "queue-full"]),
         ("class", &["conversational", "streaming", "interactive", "background"]),
@@ -295,7 +300,8 @@ fn only_closed_sets(page: &str) {
         ("ingress", &["socks5", "socks5-udp", "http-connect", "http-forward"]),
         ("permission", &["single", "session", "blanket"]),
         ("reason", &reasons),
-        ("result", &["closed", "cut", "failed", "idle", "reset", "verified", "untrusted", "refused"]),
+        ("bearer", &["default"]),
+        ("result", &results),
         (
             "state",
             &[

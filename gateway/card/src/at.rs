@@ -2,6 +2,7 @@
 //! out of bytes. The one place that makes text for a modem. [`Command`] has no form for a PIN.
 
 use mexe_certs::usim::CardKind;
+use mexe_wire::pdp;
 use mexe_wire::telephone::{Number, ServiceCode, Tone};
 
 use crate::apdu::Apdu;
@@ -33,6 +34,8 @@ pub enum Command {
         /// The kind of card that it is for.
         kind: CardKind,
     },
+    /// For a data context.
+    Context(pdp::Command),
     /// A voice call.
     Dial(Number),
     /// A request to the network, in the form that can begin no call. Its answer is not waited for.
@@ -121,6 +124,7 @@ impl Command {
                     apdu.encode(*kind, false).iter().map(|byte| format!("{byte:02X}")).collect();
                 format!("AT+CSIM={},\"{hex}\"", hex.len())
             }
+            Self::Context(command) => command.text(),
             Self::Dial(number) => format!("ATD{number};"),
             Self::ServiceCode(code) => format!("AT+CUSD=1,\"{code}\",15"),
             Self::HangUp => "ATH".to_owned(),
@@ -140,6 +144,7 @@ impl Command {
     /// What may stand in an error or a log: a number is the user's business, and tones may be a PIN.
     pub fn name(&self) -> String {
         match self {
+            Self::Context(command) => command.name(),
             Self::Dial(_) => "ATD".to_owned(),
             Self::ServiceCode(_) => "AT+CUSD".to_owned(),
             Self::Tone { .. } => "AT+VTS".to_owned(),
@@ -152,6 +157,7 @@ impl Command {
         match self {
             // TS 22.030 knows of seven calls at a time and a waiting one.
             Self::CurrentCalls => 16,
+            Self::Context(command) => command.answers_max(),
             _ => 1,
         }
     }
@@ -170,6 +176,7 @@ impl Command {
             | Self::HangUp
             | Self::HangUpVoice
             | Self::Tone { .. } => false,
+            Self::Context(command) => command.is_answer(line),
             Self::CurrentCalls => begins("+CLCC:"),
             Self::Imsi => is_digits() || begins("+CIMI:"),
             Self::CardNumber => is_digits() || ["+CCID:", "+ICCID:", "^ICCID:"].into_iter().any(begins),

@@ -5,11 +5,13 @@
 //! Nothing here can send a PIN: what goes to a card is an [`apdu::Apdu`] or a [`at::Command`], and neither has a form
 //! for it. A card that wants one is [`Fault::CardLocked`].
 //!
-//! The modem makes voice calls as well ([`calls`]): the port has one owner, so what watches the card serves them.
+//! The modem makes voice calls as well ([`calls`]) and carries data ([`contexts`]): the port has one owner, so what watches
+//! the card serves them.
 
 pub mod apdu;
 pub mod at;
 pub mod calls;
+pub mod contexts;
 pub mod directory;
 mod fault;
 mod fcp;
@@ -23,6 +25,7 @@ mod source;
 pub mod watch;
 
 pub use self::calls::{Call, CallFault, End, State, Voice};
+pub use self::contexts::{ContextFault, Contexts};
 pub use self::fault::Fault;
 pub use self::modem::Modem;
 pub use self::source::{Source, read_image};

@@ -3,7 +3,7 @@
 //!
 //! What a modem says on its own is kept for [`crate::Watch`]. A command that was given up leaves the modem's late answer
 //! on the line; it is waited out before the next one. Voice calls share the port ([`crate::calls`]): what is due for one
-//! comes before every command for the card.
+//! comes before every command for the card. Data contexts ([`crate::contexts`]) come next.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::at::{
     SIM_PIN2_REQUIRED, SIM_PUK_REQUIRED, SIM_PUK2_REQUIRED,
 };
 use crate::calls::{Calls, Pace, Voice};
+use crate::contexts::{Patience, Waiting};
 use crate::link::Link;
 use crate::{Fault, Source, fcp};
 
@@ -34,6 +35,8 @@ pub struct Timing {
     pub tries: u32,
     /// For voice calls.
     pub calls: Pace,
+    /// For data contexts.
+    pub contexts: Patience,
 }
 
 impl Default for Timing {
@@ -44,6 +47,7 @@ impl Default for Timing {
             busy: Duration::from_millis(500),
             tries: 10,
             calls: Pace::default(),
+            contexts: Patience::default(),
         }
     }
 }
@@ -59,6 +63,7 @@ pub struct Modem<P> {
     pub(crate) unsettled: bool,
     way: Way,
     pub(crate) calls: Calls,
+    pub(crate) contexts: Waiting,
 }
 
 /// How files are read.
@@ -84,6 +89,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
             unsettled: true,
             way: Way::Restricted,
             calls: Calls::default(),
+            contexts: Waiting::new(&timing.contexts),
         };
         // Not every modem knows them, and none of them is needed.
         for command in [Command::EchoOff, Command::NumericErrors] {
@@ -111,6 +117,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
     /// The modem or its card says no, does not answer, dials, or is gone.
     pub async fn ask(&mut self, command: &Command) -> Result<Vec<String>, Fault> {
         for _ in 0..self.timing.tries {
+            while self.serve_call().await? {}
+            // One at a time: whoever asks again and again keeps neither calls nor card waiting.
+            self.serve_context().await?;
             while self.serve_call().await? {}
             if self.is_dialling() {
                 return Err(Fault::ModemDials);
@@ -147,8 +156,18 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
         Ok(answered)
     }
 
-    /// Waits until the line is still and the modem answers to its name.
+    /// Waits until the line is still and the modem answers to its name. What it says then may be the late end of what was
+    /// given up, with its own name's after it: so the line has to be still once more.
     async fn settle(&mut self) -> Result<(), Fault> {
+        self.until_still().await;
+        self.link.forget();
+        let answered = timeout(self.timing.answer, self.converse(&Command::Attention)).await;
+        let (_, _) = answered.map_err(|_| Fault::ModemSilent { command: Command::Attention.text() })??;
+        self.until_still().await;
+        Ok(())
+    }
+
+    async fn until_still(&mut self) {
         let Timing { answer, quiet, .. } = self.timing;
         let still = async {
             while let Ok(Ok(line)) = timeout(quiet, self.link.line()).await {
@@ -157,10 +176,6 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
         };
         // A modem that never falls still is asked all the same.
         let _ = timeout(answer, still).await;
-        self.link.forget();
-        let answered = timeout(self.timing.answer, self.converse(&Command::Attention)).await;
-        let (_, _) = answered.map_err(|_| Fault::ModemSilent { command: Command::Attention.text() })??;
-        Ok(())
     }
 
     async fn converse(&mut self, command: &Command) -> Result<(Vec<String>, Final), Fault> {
@@ -186,6 +201,9 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
         if self.calls.heard(&line) {
             // It may have been the answer to ATD, or about another call, and then the answer is to come.
             self.unsettled |= dialled && !self.calls.is_dialling() && Final::read(&line).is_none();
+            return;
+        }
+        if self.contexts.heard(&line) {
             return;
         }
         if self.unsolicited.len() >= UNSOLICITED_MAX {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
 use crate::source::{Source, read_image};
-use crate::{Fault, Modem, Voice};
+use crate::{Contexts, Fault, Modem, Voice};
 
 /// What happened to the card, or at the modem.
 #[derive(Debug)]
@@ -122,6 +122,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Watch<P> {
     /// Makes calls over this modem, as long as [`Watch::next`] is waited for.
     pub fn voice(&self) -> Voice {
         self.modem.voice()
+    }
+
+    /// Asks about the data contexts of this modem, as long as [`Watch::next`] is waited for.
+    pub fn contexts(&self) -> Contexts {
+        self.modem.contexts()
     }
 
     /// Ends what goes on: a call is told to end and given a few seconds for it ([`crate::calls::Pace::stop`]).

@@ -36,7 +36,7 @@ pub use foreign::{Foreign, Word};
 pub use grants::{Grant, Grants, Schedule};
 pub use journal::{Journal, Record, Verified};
 pub use packages::{Judged, Package};
-pub use quality::{Profile, Quality, Stream};
+pub use quality::{Bearer, Given, Profile, Quality, Session, Stream};
 pub use questions::{Denial, Question, Questions};
 pub use roots::{Administrator, Largest, List, Root, Roots};
 pub use shadow::{Candidate, Shadow};

@@ -1,5 +1,5 @@
-//! What streams can ask for: the profiles, their classes, how many flows use each class now, and the streams that apps
-//! have asked for.
+//! What streams can ask for: the profiles, their classes, how many flows use each class now, the streams that apps have
+//! asked for, and the bearers that they are asked of.
 
 use askama::Template;
 use mexe_model::{AppId, BitRate, RunId, StreamId};
@@ -7,6 +7,52 @@ use serde::Deserialize;
 
 use crate::foreign::{Foreign, Word};
 use crate::words::Bytes;
+
+/// One bearer.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Bearer {
+    /// Its name.
+    pub name: Foreign,
+    /// How it is controlled.
+    pub kind: Word,
+    /// `up` or `down`.
+    pub state: Word,
+    /// Why it is down; a modem's or a network's words may be in it.
+    #[serde(default)]
+    pub detail: Option<Foreign>,
+    /// The most towards the network, when a limit is known.
+    #[serde(default)]
+    pub uplink: Option<BitRate>,
+    /// The most towards the device, when a limit is known.
+    #[serde(default)]
+    pub downlink: Option<BitRate>,
+    /// What it keeps for streams.
+    #[serde(default)]
+    pub sessions: Vec<Session>,
+}
+
+/// What a bearer keeps for a stream.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Session {
+    /// Its number.
+    pub id: Word,
+    /// What the network gives.
+    pub given: Given,
+}
+
+/// The parts of what the network gives that a person asks after.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Given {
+    /// The traffic class; none: as subscribed.
+    #[serde(default)]
+    pub class: Option<Word>,
+    /// What is guaranteed towards the network, with its unit.
+    #[serde(default)]
+    pub guaranteed_bitrate_up: Option<Foreign>,
+    /// What is guaranteed towards the device.
+    #[serde(default)]
+    pub guaranteed_bitrate_down: Option<Foreign>,
+}
 
 /// One traffic profile.
 #[derive(Clone, Debug)]
@@ -75,6 +121,7 @@ struct Class {
 #[derive(Template)]
 #[template(path = "quality.html")]
 pub struct Quality {
+    bearers: Vec<Bearer>,
     classes: Vec<Class>,
     streams: Vec<Stream>,
     profiles: Vec<Profile>,
@@ -88,12 +135,12 @@ impl Quality {
         ("background", "Nobody waits: mail, updates. What every flow gets without a permission for more."),
     ];
 
-    /// Of these profiles and streams; `open` has the class of every open flow.
-    pub fn of(profiles: Vec<Profile>, streams: Vec<Stream>, open: &[Word]) -> Self {
+    /// Of these bearers, profiles and streams; `open` has the class of every open flow.
+    pub fn of(bearers: Vec<Bearer>, profiles: Vec<Profile>, streams: Vec<Stream>, open: &[Word]) -> Self {
         let class = |(name, says)| {
             let open = open.iter().filter(|class| class.as_str() == name).count();
             Class { name, says, open }
         };
-        Self { classes: Self::CLASSES.into_iter().map(class).collect(), streams, profiles }
+        Self { bearers, classes: Self::CLASSES.into_iter().map(class).collect(), streams, profiles }
     }
 }

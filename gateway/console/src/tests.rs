@@ -249,9 +249,14 @@ fn pages_with(text: &str) -> Vec<String> {
         burst: 1,
         rules: vec![Foreign::new(text)],
     };
-    pages.push(rendered(Quality::of(vec![profile(text)], Vec::new(), &[])));
+    let bearer = json!({
+        "name": text, "kind": "modem", "state": "down", "detail": text, "uplink": "1 Mbit/s", "downlink": null,
+        "sessions": [{ "id": "session-1", "given": { "class": "streaming", "guaranteed_bitrate_up": text } }],
+    });
+    let bearer = serde_json::from_value(bearer).unwrap();
+    pages.push(rendered(Quality::of(vec![bearer], vec![profile(text)], Vec::new(), &[])));
     for value in each_replaced(&stream(), text) {
-        pages.extend(read_all(&value).map(|all| rendered(Quality::of(Vec::new(), all, &[]))));
+        pages.extend(read_all(&value).map(|all| rendered(Quality::of(Vec::new(), Vec::new(), all, &[]))));
     }
     let fault = Foreign::new(text);
     pages.push(rendered(Verified { holds: false, records: 1, unsealed_tail: 0, fault }));

@@ -100,10 +100,10 @@ pub fn modem(config: &Config) -> Option<(&Bearer, &str)> {
 /// Watches the card as long as the gate runs: that of the modem, else that in the directory or the card reader.
 pub async fn watch(gate: Arc<Gate>, guard: Guard) {
     let config = gate.config();
-    let modem = modem(&config).map(|(_, device)| device.to_owned());
+    let modem = modem(&config).map(|(bearer, device)| (bearer.name.clone(), device.to_owned()));
     drop(config);
     match modem {
-        Some(device) => watch_modem(gate, device).await,
+        Some((name, device)) => watch_modem(gate, name, device).await,
         None => watch_lab(gate, guard).await,
     }
 }
@@ -252,7 +252,7 @@ impl Reader {
 }
 
 #[cfg(feature = "modem")]
-async fn watch_modem(gate: Arc<Gate>, device: String) {
+async fn watch_modem(gate: Arc<Gate>, name: String, device: String) {
     use mexe_card::modem::{Modem, Timing};
     use mexe_card::watch::{Event, Options, Watch};
     loop {
@@ -269,6 +269,10 @@ async fn watch_modem(gate: Arc<Gate>, device: String) {
             Ok(modem) => {
                 let mut watch = Watch::new(modem, Options::default());
                 gate.set_voice(Some(watch.voice()));
+                let control = gate.bearers.modem(&name);
+                if let Some(control) = control {
+                    control.attach(watch.contexts());
+                }
                 loop {
                     let event = tokio::select! {
                         () = gate.stopped() => {
@@ -297,6 +301,9 @@ async fn watch_modem(gate: Arc<Gate>, device: String) {
                     }
                 }
                 gate.set_voice(None);
+                if let Some(control) = control {
+                    control.detach();
+                }
             }
         }
         change::card(&gate, None).await;
@@ -312,7 +319,7 @@ async fn watch_modem(gate: Arc<Gate>, device: String) {
 const BAUD: u32 = 115_200;
 
 #[cfg(not(feature = "modem"))]
-async fn watch_modem(_gate: Arc<Gate>, device: String) {
+async fn watch_modem(_gate: Arc<Gate>, _name: String, device: String) {
     tracing::warn!(
         device,
         ?AGAIN,

@@ -5,9 +5,13 @@ use mexe_model::{CallId, PromptId, RunId, StreamId};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
+use crate::bearer::BearerEvent;
+
 /// Something happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// Something happened to a bearer.
+    Bearer(BearerEvent),
     /// A voice call is that far.
     Call(CallId, &'static str),
     /// Grants, runs, apps, roots or settings changed.
@@ -70,8 +74,9 @@ impl Turn {
 
 impl Event {
     /// The kind of event, as the event stream names it.
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
+            Self::Bearer(_) => "bearer",
             Self::Call(..) => "call",
             Self::Change => "change",
             Self::Prompt(..) => "prompt",
@@ -80,8 +85,9 @@ impl Event {
     }
 
     /// The rest of it.
-    pub fn data(self) -> Value {
+    pub fn data(&self) -> Value {
         match self {
+            Self::Bearer(event) => event.shown(),
             Self::Call(id, state) => json!({ "id": id, "state": state }),
             Self::Change => json!({}),
             Self::Prompt(id, turn) => json!({ "op": turn.as_str(), "id": id }),

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::accounting::Accounts;
 use crate::apps::Apps;
 use crate::associations::Associations;
+use crate::bearer::Bearers;
 use crate::calls::Calls;
 use crate::clock;
 use crate::config::{Config, Guard};
@@ -30,8 +31,7 @@ use crate::fetch::Fetched;
 use crate::floor::Floor;
 use crate::flows::Flows;
 use crate::notify;
-use crate::observe::Metrics;
-use crate::observe::metrics::Stock;
+use crate::observe::{Metrics, Stock};
 use crate::permits::Permits;
 use crate::prompts::Desk;
 use crate::qos::Streams;
@@ -136,6 +136,8 @@ pub struct Gate {
     pub flows: Flows,
     /// Where apps send their datagrams.
     pub associations: Associations,
+    /// The ways onto the network.
+    pub bearers: Bearers,
     /// Connection limits.
     pub permits: Permits,
     /// The series.
@@ -180,6 +182,7 @@ impl Gate {
     /// The metrics registry's own.
     pub fn new(parts: Parts) -> Result<Self, prometheus::Error> {
         let limits = &parts.config.limits;
+        let metrics = Metrics::new()?;
         Ok(Self {
             permits: Permits::new(
                 parts.files,
@@ -191,7 +194,6 @@ impl Gate {
             streams: Streams::default(),
             prompts: Desk::new(as_usize(parts.config.policy.prompt_queue)),
             events: Events::default(),
-            config: ArcSwap::from_pointee(parts.config),
             policy: ArcSwap::from_pointee(parts.policy),
             actions: parts.actions,
             schedules: parts.schedules,
@@ -204,7 +206,8 @@ impl Gate {
             last_cut: AtomicU64::new(0),
             flows: Flows::default(),
             associations: Associations::default(),
-            metrics: Metrics::new()?,
+            bearers: Bearers::new(&parts.config.bearers, metrics.negotiations()),
+            metrics,
             listening: parts.listening,
             trusted: ArcSwap::from_pointee(parts.trusted),
             floor: parts.floor,
@@ -214,6 +217,7 @@ impl Gate {
             profiles: ArcSwap::from_pointee(parts.profiles),
             voice: ArcSwapOption::empty(),
             state_dir: parts.state_dir,
+            config: ArcSwap::from_pointee(parts.config),
             started: clock::wall(),
             next_flow: AtomicU64::new(parts.first_flow),
             changing: Mutex::new(()),
@@ -344,6 +348,7 @@ impl Gate {
             grants: self.policy().grants().map(|grant| grant.permission()).collect(),
             roots: self.trusted().counted(),
             streams: self.streams.classes(),
+            bearers: self.bearers.stock(),
             prompts_open: self.prompts.lock().open(),
             journal_backlog: health.backlog,
             journal_records: health.records_total,

@@ -6,6 +6,7 @@ pub mod accounting;
 pub mod actions;
 pub mod apps;
 pub mod associations;
+pub mod bearer;
 pub mod calls;
 pub mod card;
 pub mod cli;

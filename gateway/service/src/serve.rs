@@ -27,7 +27,7 @@ use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
 use crate::notify;
 use crate::observe::pages;
-use crate::{card, clock, control, floor, grants, prompts, running, schedules, surroundings};
+use crate::{bearer, card, clock, control, floor, grants, prompts, running, schedules, surroundings};
 pub use load::check_tables;
 use workers::Workers;
 
@@ -221,6 +221,8 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
         gate.spawn(notify::questions::follow(Arc::clone(&gate), bus.clone()));
         gate.spawn(notify::connections::follow(Arc::clone(&gate), bus));
     }
+    // Before the modem is looked for, so that nothing of it is missed.
+    tokio::spawn(bearer::keep(Arc::clone(&gate)));
     tokio::spawn(floor::watch(Arc::clone(&gate)));
     // A stop waits until it has ended the call that an app may have.
     gate.spawn(card::watch(Arc::clone(&gate), guard));

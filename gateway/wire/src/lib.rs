@@ -1,7 +1,7 @@
 //! Codecs of the protocols that the gate speaks to apps: bytes and header maps in, typed requests and ready replies
 //! out. No socket, clock or file is touched here; the service's ingress modules feed these and act on what they say.
 //!
-//! Telephone numbers and tones ([`telephone`]) are read here too.
+//! Telephone numbers and tones ([`telephone`]) are read here too, and what is said to a modem about contexts ([`pdp`]).
 //!
 //! Whether a request is *allowed* is never decided here, only whether it is well formed and what it asks for. A host is
 //! handed on as the app wrote it ([`RawHost`]); `mexe-policy::name` makes a host of it.
@@ -35,6 +35,7 @@ pub mod basic;
 mod credentials;
 pub mod forward;
 mod host;
+pub mod pdp;
 pub mod priority;
 pub mod proxy_status;
 pub mod socks5;

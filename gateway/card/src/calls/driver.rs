@@ -14,7 +14,8 @@ use crate::at::{Command, Final, ToneForm};
 use crate::{Fault, Modem};
 
 impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
-    /// The next line that the modem says on its own, or nothing when there is none for that long. Calls are served meanwhile.
+    /// The next line that the modem says on its own, or nothing when there is none for that long. Calls and contexts are
+    /// served meanwhile.
     ///
     /// # Errors
     /// The port is gone.
@@ -26,7 +27,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
             if let Some(line) = self.unsolicited.pop_front() {
                 return Ok(Some(line));
             }
-            if self.serve_call().await? {
+            if self.serve_call().await? || self.serve_context().await? {
                 continue;
             }
             let due = self.calls.due(&self.timing.calls).map_or(until, |due| due.min(until));
@@ -36,6 +37,7 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
                     self.keep(line);
                 }
                 () = self.calls.asked() => {}
+                () = self.contexts.asked() => {}
                 () = sleep_until(due) => if Instant::now() >= until {
                     return Ok(None);
                 },
@@ -46,6 +48,11 @@ impl<P: AsyncRead + AsyncWrite + Send + Unpin> Modem<P> {
     /// Whether the modem dials and would stop at any word.
     pub(crate) fn is_dialling(&self) -> bool {
         self.calls.is_dialling()
+    }
+
+    /// Whether there is a call of ours.
+    pub(crate) fn has_call(&self) -> bool {
+        self.calls.live.is_some()
     }
 
     /// Ends the call that there is, within the time that is given for it.

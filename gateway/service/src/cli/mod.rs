@@ -14,6 +14,7 @@ mod app_start;
 mod app_stop;
 mod app_verify;
 mod ask;
+mod bearers;
 mod call;
 mod ccm;
 mod check_config;
@@ -86,6 +87,7 @@ enum Verb {
     Answer(answer::Args),
     #[command(subcommand)]
     App(app::Verb),
+    Bearers(bearers::Args),
     Call(call::Dial),
     /// List the voice calls that apps have open
     Calls,
@@ -123,6 +125,7 @@ impl Verb {
             Self::Administrator(args) => administrator::run(&args, global),
             Self::Answer(args) => answer::run(&args, global),
             Self::App(verb) => verb.run(global),
+            Self::Bearers(args) => bearers::run(&args, global),
             Self::Call(args) => call::dial(&args, global),
             Self::Calls => call::list(global),
             Self::Ccm(args) => ccm::run(&args, global),

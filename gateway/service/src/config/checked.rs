@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mexe_certs::Staleness;
-use mexe_model::BitRate;
 use mexe_policy::TokenRuns;
 
+use super::bearer::Bearer;
 use super::layers::Layers;
-use super::raw::{BearerKind, Expiry, Notify, Raw, RawCommand};
+use super::raw::{Expiry, Notify, Raw, RawCommand};
 use super::{ConfigError, Guard};
 
 /// A configuration that holds.
@@ -20,7 +20,7 @@ use super::{ConfigError, Guard};
 pub struct Config {
     /// Where the database, the control socket and the console's token are.
     pub state_dir: PathBuf,
-    /// `[[bearer]]`: none means one bearer without limits. No effect yet.
+    /// `[[bearer]]`: none means one bearer without limits.
     pub bearers: Vec<Bearer>,
     /// `[journal]`.
     pub journal: Journal,
@@ -189,21 +189,6 @@ pub struct Qos {
     pub default_profile: String,
 }
 
-/// One way onto the network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bearer {
-    /// Its name, `[a-z0-9][a-z0-9-]{0,31}`: a metric label.
-    pub name: String,
-    /// How it is controlled.
-    pub kind: BearerKind,
-    /// The serial port of a modem: whose card counts.
-    pub device: Option<String>,
-    /// Its rate towards the network.
-    pub uplink: Option<BitRate>,
-    /// Its rate towards the device.
-    pub downlink: Option<BitRate>,
-}
-
 /// How much is allowed at once, and how long things may take. Sizes are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -258,7 +243,7 @@ pub(super) fn check(
     let path = |text: &Option<String>| text.as_deref().map(PathBuf::from);
     let config = Config {
         state_dir,
-        bearers: bearers(raw, layers)?,
+        bearers: super::bearer::checked(raw, layers)?,
         journal: Journal { retention: raw.journal.retention.0, max_size: raw.journal.max_size.0 },
         limits: Limits {
             connections: raw.limits.connections.map(|count| count.0),
@@ -372,26 +357,6 @@ fn command(raw: &RawCommand, key: &str, layers: &Layers) -> Result<RuntimeComman
         );
     }
     Ok(RuntimeCommand { command: raw.command.clone() })
-}
-
-fn bearers(raw: &Raw, layers: &Layers) -> Result<Vec<Bearer>, ConfigError> {
-    let mut bearers: Vec<Bearer> = Vec::new();
-    for (index, bearer) in raw.bearer.iter().enumerate() {
-        let wrong =
-            |message: String| Err(layers.wrong_in("bearer", &format!("bearer.{index}.name"), message));
-        let name = &bearer.name;
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        if !name.starts_with(plain) || name.len() > 32 || !name.chars().all(|c| plain(c) || c == '-') {
-            return wrong("a bearer's name is 1 to 32 lower-case letters, digits and hyphens".to_owned());
-        }
-        if bearers.iter().any(|other| other.name == *name) {
-            return wrong(format!("there are two bearers `{name}`: give each its own name"));
-        }
-        let (uplink, downlink) = (bearer.uplink, bearer.downlink);
-        let device = bearer.device.clone();
-        bearers.push(Bearer { name: name.clone(), kind: bearer.kind, device, uplink, downlink });
-    }
-    Ok(bearers)
 }
 
 /// Files that widen trust must be there and well guarded before anything is started (S4).

@@ -84,7 +84,7 @@ pub(super) const KEYS: &[Key] = &[
     key("runtime.native.command", Kind::List),
     unset("qos.profiles", Kind::Text, "shipped"),
     key("qos.default_profile", Kind::Text),
-    later("bearer", Kind::List),
+    key("bearer", Kind::List),
     unset("limits.connections", Kind::Number, "from RLIMIT_NOFILE"),
     key("limits.connections_per_run", Kind::Number),
     unset("limits.new_connections_per_second_per_run", Kind::Number, "off"),

@@ -7,6 +7,7 @@
 //! Layers, the later wins: defaults, file, environment (`MEXEGATE__SECTION__KEY`), flags. What widens trust comes from
 //! the file alone (S4).
 
+mod bearer;
 mod checked;
 mod error;
 mod guard;
@@ -21,9 +22,9 @@ mod value;
 
 use std::path::PathBuf;
 
+pub use bearer::{Bearer, ModemSettings};
 pub use checked::{
-    Bearer, CardSource, Config, Exclusions, Journal, Limits, Listen, Policy, Qos, Runtime, RuntimeCommand,
-    Trust,
+    CardSource, Config, Exclusions, Journal, Limits, Listen, Policy, Qos, Runtime, RuntimeCommand, Trust,
 };
 pub use error::{ConfigError, Excerpt};
 pub use guard::Guard;

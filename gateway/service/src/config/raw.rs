@@ -4,6 +4,7 @@
 use mexe_certs::Staleness;
 use mexe_model::BitRate;
 use mexe_policy::TokenRuns;
+use mexe_wire::pdp::PdpType;
 use serde::{Deserialize, Serialize};
 
 use super::value::{Count, Listener, Patience, Period, Size};
@@ -187,6 +188,15 @@ pub(super) struct RawBearer {
     /// The serial port of a modem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) device: Option<String>,
+    /// The number of a modem's first context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) context: Option<u8>,
+    /// The access point that the gate connects that context to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) apn: Option<String>,
+    /// Which packets it then carries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) packets: Option<Packets>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) uplink: Option<BitRate>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,6 +220,38 @@ pub enum BearerKind {
     Static,
     /// A tunnel to another gate.
     Tunnel,
+}
+
+impl BearerKind {
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Camara => "camara",
+            Self::Linux => "linux",
+            Self::Modem => "modem",
+            Self::Static => "static",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// Which packets a context carries.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", expecting = "one of \"ipv4\", \"ipv6\", \"ipv4v6\"")]
+pub(super) enum Packets {
+    Ipv4,
+    Ipv6,
+    Ipv4v6,
+}
+
+impl Packets {
+    pub(super) const fn kind(self) -> PdpType {
+        match self {
+            Self::Ipv4 => PdpType::Ip,
+            Self::Ipv6 => PdpType::Ipv6,
+            Self::Ipv4v6 => PdpType::Ipv4v6,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -14,9 +14,9 @@ use axum::{Json, Router};
 use mexe_certs::ccm::CcmLimits;
 use mexe_console::asset::Asset;
 use mexe_console::{
-    Administrator, App, Apps, Candidate, Denial, Flow, Flows, Foreign, Grant, Grants, Journal, Judged,
-    Largest, List, Package, Profile, Quality, Question, Questions, Record, Root, Roots, Run, Schedule,
-    Shadow, Sum, Template, Threshold, Usage, Verified, Word,
+    Administrator, App, Apps, Bearer, Candidate, Denial, Flow, Flows, Foreign, Grant, Grants, Journal,
+    Judged, Largest, List, Package, Profile, Quality, Question, Questions, Record, Root, Roots, Run,
+    Schedule, Shadow, Stream, Sum, Template, Threshold, Usage, Verified, Word,
 };
 use mexe_journal::VerifyError;
 use mexe_model::Reason;
@@ -344,7 +344,9 @@ async fn quality(
         rules: profile.rules.iter().map(|rule| Foreign::new(rule.to_string())).collect(),
     };
     let profiles: Vec<Profile> = gate.profiles().iter().map(profile).collect();
-    shown(&Quality::of(profiles, api.list(&caller, "/v1/streams").await?, &open))
+    let bearers: Vec<Bearer> = api.list(&caller, "/v1/bearers").await?;
+    let streams: Vec<Stream> = api.list(&caller, "/v1/streams").await?;
+    shown(&Quality::of(bearers, profiles, streams, &open))
 }
 
 /// Looks at the whole chain of the journal.

@@ -1,4 +1,4 @@
-//! `/v1/events`: what happens, as server-sent events. `prompt` tells of questions, `change` of everything that lasts,
+//! `/v1/events`: what happens, as server-sent events. `bearer` tells of bearers, `prompt` of questions, `change` of everything that lasts,
 //! `open-connections` which apps hold connections now; `missed-events` says that the watcher was too slow and should look
 //! at everything again.
 

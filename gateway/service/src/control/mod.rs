@@ -68,6 +68,7 @@ pub fn router(gate: Arc<Gate>) -> Router {
                 .delete(shadow::drop_candidate)
                 .layer(DefaultBodyLimit::max(LARGEST_TABLE)),
         )
+        .route("/v1/bearers", get(state::bearers))
         .route("/v1/calls", get(calls::list).post(calls::begin))
         .route("/v1/calls/{id}", delete(calls::hang_up))
         .route("/v1/calls/{id}/dtmf", post(calls::tones))

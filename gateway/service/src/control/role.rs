@@ -72,6 +72,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/v1/shadow", roles: USER },
     Route { method: Method::PUT, path: "/v1/shadow", roles: USER },
     Route { method: Method::DELETE, path: "/v1/shadow", roles: USER },
+    Route { method: Method::GET, path: "/v1/bearers", roles: USER },
     Route { method: Method::GET, path: "/v1/calls", roles: USER },
     Route { method: Method::POST, path: "/v1/calls", roles: BOTH },
     Route { method: Method::DELETE, path: "/v1/calls/{id}", roles: BOTH },

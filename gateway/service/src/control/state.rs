@@ -1,4 +1,4 @@
-//! What is: status, flows, roots.
+//! What is: status, flows, bearers.
 
 use std::sync::Arc;
 
@@ -17,6 +17,10 @@ pub(super) async fn status(State(gate): State<Arc<Gate>>) -> Json<serde_json::Va
 
 pub(super) async fn flows(State(gate): State<Arc<Gate>>) -> Json<Items<serde_json::Value>> {
     items(gate.flows.list())
+}
+
+pub(super) async fn bearers(State(gate): State<Arc<Gate>>) -> Json<Items<serde_json::Value>> {
+    items(gate.bearers.list())
 }
 
 /// Ends one flow at once.

@@ -12,7 +12,9 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::Stock;
 use super::process::ProcessMetrics;
+use crate::bearer::bytes_per_second;
 use crate::trust::State;
 
 /// The door a connection came in by.
@@ -130,6 +132,9 @@ pub struct Metrics {
     /// Records that wait for the journal's writer.
     pub journal_backlog: IntGauge,
     connections_refused: IntCounterVec,
+    bearer_up: IntGaugeVec,
+    bearer_capacity: IntGaugeVec,
+    negotiations: IntCounterVec,
     prompts_open: IntGauge,
     prompts: IntCounterVec,
     prompt_seconds: Histogram,
@@ -251,6 +256,17 @@ impl Metrics {
                 "Connections refused before any decision on a target",
                 &["ingress", "reason"],
             )?,
+            bearer_up: gauges("bearer_up", "Whether the bearer can be used", &["bearer"])?,
+            bearer_capacity: gauges(
+                "bearer_capacity_bytes_per_second",
+                "What the bearer carries; missing where no limit is known",
+                &["bearer", "direction"],
+            )?,
+            negotiations: counters(
+                "qos_negotiations_total",
+                "Sessions that bearers were asked for, by what became of it",
+                &["bearer", "result"],
+            )?,
             prompts_open: register(
                 &registry,
                 IntGauge::with_opts(
@@ -311,6 +327,11 @@ impl Metrics {
         for ingress in Ingress::ALL {
             self.flow_setup_seconds.with_label_values(&[ingress.as_str()]);
         }
+    }
+
+    /// The series of what bearers were asked for.
+    pub const fn negotiations(&self) -> &IntCounterVec {
+        &self.negotiations
     }
 
     /// Counts one decision.
@@ -408,6 +429,17 @@ impl Metrics {
                 self.roots.with_label_values(&[domain.as_str(), state.as_str()]).set(as_gauge(count));
             }
         }
+        for (bearer, up, capacity) in &stock.bearers {
+            self.bearer_up.with_label_values(&[bearer.as_ref()]).set(i64::from(*up));
+            for (direction, rate) in [("up", capacity.up), ("down", capacity.down)] {
+                let labels = [bearer.as_ref(), direction];
+                match rate {
+                    Some(rate) => self.bearer_capacity.with_label_values(&labels).set(bytes_per_second(rate)),
+                    // There is none to remove as long as no limit was known.
+                    None => drop(self.bearer_capacity.remove_label_values(&labels)),
+                }
+            }
+        }
         self.prompts_open.set(as_gauge(stock.prompts_open));
         self.journal_backlog.set(as_gauge(stock.journal_backlog));
         let written = stock.journal_records.saturating_sub(self.journal_records.get());
@@ -437,27 +469,6 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
-}
-
-/// What a scrape counts rather than accumulates.
-#[derive(Debug, Default)]
-pub struct Stock {
-    /// Column of each installed app.
-    pub apps: Vec<Trust>,
-    /// Column of each live run.
-    pub runs: Vec<Trust>,
-    /// Permission of each live grant.
-    pub grants: Vec<Permission>,
-    /// Domain and state of each root.
-    pub roots: Vec<(SecurityDomain, State)>,
-    /// Class of each stream.
-    pub streams: Vec<TrafficClass>,
-    /// Questions that wait.
-    pub prompts_open: usize,
-    /// Records that wait.
-    pub journal_backlog: usize,
-    /// Records that this process wrote.
-    pub journal_records: u64,
 }
 
 const MICROS: [f64; 9] = [2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3, 1e-2];

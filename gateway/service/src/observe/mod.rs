@@ -4,5 +4,7 @@
 pub mod metrics;
 pub mod pages;
 pub mod process;
+pub mod stock;
 
 pub use metrics::Metrics;
+pub use stock::Stock;

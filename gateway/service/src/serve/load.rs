@@ -272,6 +272,9 @@ pub(super) async fn reload(gate: &Arc<Gate>, loaded: Loaded) {
             }
         }
     }
+    if gate.bearers.reload(&config.bearers) {
+        tracing::warn!("a change of bearers, but for their rates, takes effect at the next start");
+    }
     let settings = Settings { token_runs: config.policy.token_runs };
     let changing = gate.change().await;
     let rules = rules(&config);

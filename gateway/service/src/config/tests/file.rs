@@ -72,6 +72,22 @@ fn every_mistake_is_told_with_line_and_column() {
             "[[bearer]]\nname = \"a\"\nkind = \"static\"\n[[bearer]]\nname = \"a\"\nkind = \"static\"",
             "5:8: there are two bearers `a`: give each its own name",
         ),
+        (
+            "[[bearer]]\nname = \"a\"\nkind = \"static\"\napn = \"internet\"",
+            "4:7: a bearer of kind static has no `apn`: leave it out",
+        ),
+        (
+            "[[bearer]]\nname = \"a\"\nkind = \"modem\"\napn = \"x\\\";+CFUN=0\"",
+            "4:7: the name of an access point is made of letters",
+        ),
+        (
+            "[[bearer]]\nname = \"a\"\nkind = \"modem\"\ncontext = 0",
+            "4:11: a modem counts its contexts from 1, and has at most 11",
+        ),
+        (
+            "[[bearer]]\nname = \"a\"\nkind = \"modem\"\npackets = \"ipx\"",
+            "4:11: unknown value `ipx`, expected one of `ipv4`, `ipv6`, `ipv4v6`",
+        ),
         ("[runtime.jar]", "1:1: missing key `command`"),
         ("[runtime.jar]\ncommand = \"java\"", "2:11: invalid type: string \"java\", expected a list"),
         ("[runtime.jar]\ncommand = [1]", "2:12: invalid type: integer `1`, expected a string"),
@@ -119,7 +135,7 @@ fn values_are_read_as_written() {
          [policy]\ntoken_runs = \"refuse\"\nexpiry = \"strict\"\n\
          [runtime.jar]\ncommand = [\"/usr/bin/java\", \"-cp\", \"x:{package}\"]\n\
          [limits]\nconnections = 100\nidle = \"5m\"\npackage = \"1 GiB\"\nnew_connections_per_second_per_run = 7\n\
-         [[bearer]]\nname = \"lte-1\"\nkind = \"modem\"\nuplink = \"1.5 Mbit/s\"\n",
+         [[bearer]]\nname = \"lte-1\"\nkind = \"modem\"\nuplink = \"1.5 Mbit/s\"\napn = \"internet\"\n",
     )
     .config();
     assert_eq!(config.listen.socks, None);
@@ -137,6 +153,8 @@ fn values_are_read_as_written() {
     let bearer = &config.bearers[0];
     assert_eq!((bearer.name.as_str(), bearer.kind, bearer.downlink), ("lte-1", BearerKind::Modem, None));
     assert_eq!(bearer.uplink.unwrap().get(), 1_500_000);
+    let expected = ModemSettings { apn: Some("internet".into()), ..ModemSettings::default() };
+    assert_eq!((&bearer.modem, expected.context), (&expected, 1));
 }
 
 #[test]

@@ -1,0 +1,310 @@
+//! The bearers of the configuration, each with its control; and what their news mean for the gate: a line in the journal,
+//! a word to whoever watches, the series. Whoever needs to know more (admission, the arbiters of capacity) watches them too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mexe_journal::Record;
+use mexe_model::BitRate;
+use mexe_qos::Attributes;
+use prometheus::IntCounterVec;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
+
+use super::fixed::Fixed;
+use super::modem::ModemControl;
+use super::{
+    BearerEvent, Capacity, DEADLINE, Granted, NegotiationFault, NetworkControl, Report, Request, SessionId,
+    Status, What, Why,
+};
+use crate::clock;
+use crate::config::{self, BearerKind};
+use crate::events::Event;
+use crate::gate::Gate;
+
+/// One bearer.
+pub struct Bearer {
+    report: Arc<Report>,
+    kind: BearerKind,
+    device: Option<String>,
+    control: Arc<dyn NetworkControl>,
+    negotiations: IntCounterVec,
+}
+
+impl Bearer {
+    /// Of that control, which keeps that report.
+    #[cfg(test)]
+    pub(super) fn of(
+        report: Arc<Report>,
+        control: Arc<dyn NetworkControl>,
+        negotiations: IntCounterVec,
+    ) -> Self {
+        Self { report, kind: BearerKind::Static, device: None, control, negotiations }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        self.report.name()
+    }
+
+    /// How it is now.
+    pub fn status(&self) -> Status {
+        self.report.status()
+    }
+
+    /// How it is now, and whatever it becomes; its capacity is in it.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.report.watch()
+    }
+
+    /// Asks for a session.
+    ///
+    /// # Errors
+    /// Why there is none; whoever asked for it falls back to best effort.
+    pub async fn negotiate(&self, request: &Request) -> Result<Granted, NegotiationFault> {
+        let answer = self.in_time(self.control.negotiate(request)).await;
+        self.count(answer.as_ref().map(|granted| granted.attributes == request.wished));
+        answer
+    }
+
+    /// Asks for something else for a session that there is.
+    ///
+    /// # Errors
+    /// Why not; the session is as before.
+    pub async fn modify(
+        &self,
+        session: SessionId,
+        request: &Request,
+    ) -> Result<Attributes, NegotiationFault> {
+        let answer = self.in_time(self.control.modify(session, request)).await;
+        self.count(answer.as_ref().map(|given| *given == request.wished));
+        answer
+    }
+
+    /// Gives a session back.
+    ///
+    /// # Errors
+    /// The bearer could not be told; the session counts as gone here.
+    pub async fn release(&self, session: SessionId) -> Result<(), NegotiationFault> {
+        let answer = self.in_time(self.control.release(session)).await;
+        self.report.released(session);
+        answer
+    }
+
+    async fn in_time<T>(
+        &self,
+        asked: impl Future<Output = Result<T, NegotiationFault>>,
+    ) -> Result<T, NegotiationFault> {
+        let late = || Err(NegotiationFault::Silent(format!("{} s are over", DEADLINE.as_secs())));
+        timeout(DEADLINE, asked).await.unwrap_or_else(|_: tokio::time::error::Elapsed| late())
+    }
+
+    fn count(&self, answer: Result<bool, &NegotiationFault>) {
+        let result = match answer {
+            Ok(true) => GRANTED,
+            Ok(false) => OTHERWISE,
+            Err(fault) => fault.code(),
+        };
+        self.negotiations.with_label_values(&[self.name().as_ref(), result]).inc();
+    }
+
+    fn shown(&self) -> Value {
+        let status = self.status();
+        let sessions: Vec<Value> = self
+            .report
+            .sessions()
+            .iter()
+            .map(|(id, session)| json!({ "id": id.to_string(), "wished": session.wished, "given": session.given }))
+            .collect();
+        json!({
+            "name": **self.name(),
+            "kind": self.kind,
+            "device": self.device,
+            "state": if status.is_up() { "up" } else { "down" },
+            "why": status.down.as_ref().map(|why| why.code),
+            "detail": status.down.as_ref().map(|why| &why.says),
+            "since": status.since.to_string(),
+            "uplink": status.capacity.up,
+            "downlink": status.capacity.down,
+            "sessions": sessions,
+        })
+    }
+}
+
+/// What the series call a negotiation that gave what was asked for.
+const GRANTED: &str = "granted";
+/// One that gave something else, or did not say all.
+const OTHERWISE: &str = "granted-otherwise";
+
+/// Every bearer.
+pub struct Bearers {
+    all: Vec<Bearer>,
+    modems: Vec<(Arc<str>, Arc<ModemControl>)>,
+    events: broadcast::Sender<BearerEvent>,
+}
+
+impl Bearers {
+    /// Those of the configuration; without any, one without limits.
+    pub fn new(configured: &[config::Bearer], negotiations: &IntCounterVec) -> Self {
+        let events = broadcast::Sender::new(EVENTS_MAX);
+        let mut bearers = Self { all: Vec::new(), modems: Vec::new(), events };
+        let unlimited = config::Bearer::unlimited();
+        let configured = if configured.is_empty() { std::slice::from_ref(&unlimited) } else { configured };
+        for bearer in configured {
+            bearers.add(bearer, negotiations);
+        }
+        bearers
+    }
+
+    fn add(&mut self, configured: &config::Bearer, negotiations: &IntCounterVec) {
+        let why = Why::new("starting", "it was not asked yet");
+        let ceiling = configured.ceiling();
+        let report = Arc::new(Report::new(&configured.name, ceiling, self.events.clone(), why));
+        let control: Arc<dyn NetworkControl> = match configured.kind {
+            BearerKind::Static => Arc::new(Fixed::new(Arc::clone(&report))),
+            BearerKind::Modem => {
+                let control = ModemControl::new(Arc::clone(&report), configured.modem.clone());
+                let control = Arc::new(control);
+                if !self.modems.is_empty() {
+                    let says = "the gate uses one modem, the first of the configuration";
+                    report.down(Why::new("modem-not-first", says));
+                }
+                self.modems.push((Arc::clone(report.name()), Arc::clone(&control)));
+                control
+            }
+            BearerKind::Linux | BearerKind::Camara | BearerKind::Tunnel => {
+                let says =
+                    format!("this version cannot control bearers of kind {}", configured.kind.as_str());
+                report.down(Why::new("kind-not-supported", says));
+                Arc::new(Fixed::as_reported(Arc::clone(&report)))
+            }
+        };
+        for result in NegotiationFault::CODES.into_iter().chain([GRANTED, OTHERWISE]) {
+            negotiations.with_label_values(&[configured.name.as_str(), result]);
+        }
+        self.all.push(Bearer {
+            report,
+            kind: configured.kind,
+            device: configured.device.clone(),
+            control,
+            negotiations: negotiations.clone(),
+        });
+    }
+
+    /// The bearer of that name.
+    pub fn get(&self, name: &str) -> Option<&Bearer> {
+        self.all.iter().find(|bearer| **bearer.name() == *name)
+    }
+
+    /// The one that flows use: the first that is up, else the first. (Which flow uses which is not chosen yet.)
+    pub fn first(&self) -> Option<&Bearer> {
+        self.all.iter().find(|bearer| bearer.status().is_up()).or_else(|| self.all.first())
+    }
+
+    /// Every one of them, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Bearer> {
+        self.all.iter()
+    }
+
+    /// The control of a modem.
+    pub fn modem(&self, name: &str) -> Option<&Arc<ModemControl>> {
+        self.modems.iter().find(|(known, _)| **known == *name).map(|(_, control)| control)
+    }
+
+    /// What happens to them from now on. Who is too slow misses some, is told so, and looks at each anew.
+    pub fn watch(&self) -> broadcast::Receiver<BearerEvent> {
+        self.events.subscribe()
+    }
+
+    /// Every one of them, as the API shows it.
+    pub fn list(&self) -> Vec<Value> {
+        self.all.iter().map(Bearer::shown).collect()
+    }
+
+    /// Name, whether it is up, and what it carries: for the series.
+    pub fn stock(&self) -> Vec<(Arc<str>, bool, Capacity)> {
+        let one = |bearer: &Bearer| {
+            let status = bearer.status();
+            (Arc::clone(bearer.name()), status.is_up(), status.capacity)
+        };
+        self.all.iter().map(one).collect()
+    }
+
+    /// Takes up the rates of another configuration; bearers that come, go or are controlled otherwise do so at the next
+    /// start. Tells whether there are such.
+    pub fn reload(&self, configured: &[config::Bearer]) -> bool {
+        let unlimited = config::Bearer::unlimited();
+        let configured = if configured.is_empty() { std::slice::from_ref(&unlimited) } else { configured };
+        let mut others = configured.len() != self.all.len();
+        for bearer in configured {
+            let same = |known: &&Bearer| known.kind == bearer.kind && known.device == bearer.device;
+            match self.get(&bearer.name).filter(same) {
+                Some(known) => known.report.allow(bearer.ceiling()),
+                None => others = true,
+            }
+        }
+        others
+    }
+}
+
+/// Follows the bearers as long as the gate runs.
+pub async fn keep(gate: Arc<Gate>) {
+    let mut events = gate.bearers.watch();
+    for (_, modem) in &gate.bearers.modems {
+        tokio::spawn(Arc::clone(modem).run());
+    }
+    loop {
+        let event = tokio::select! {
+            () = gate.stopped() => return,
+            event = events.recv() => event,
+        };
+        match event {
+            Ok(event) => note(&gate, event),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "bearers changed faster than it could be written down");
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+fn note(gate: &Gate, event: BearerEvent) {
+    let BearerEvent { bearer, what } = &event;
+    let (action, detail) = match what {
+        // The air changes every second: that is for the series.
+        What::Capacity(_) => {
+            gate.events.tell(Event::Bearer(event));
+            return;
+        }
+        What::Found(capacity) => {
+            ("bearer.found", json!({ "uplink": capacity.up, "downlink": capacity.down }))
+        }
+        What::Lost(why) => ("bearer.lost", json!({ "why": why.code, "says": why.says })),
+        What::Renegotiated(session, given) => {
+            ("bearer.renegotiate", json!({ "session": session.to_string(), "given": given }))
+        }
+        What::SessionLost(session, why) => {
+            let detail = json!({ "session": session.to_string(), "why": why.code, "says": why.says });
+            ("bearer.session-lost", detail)
+        }
+    };
+    tracing::info!(%bearer, action, %detail, "a bearer changed");
+    gate.journal.note(Record {
+        target: Some(bearer.to_string()),
+        detail: Some(detail),
+        ..Record::change(clock::wall(), action)
+    });
+    gate.events.tell(Event::Bearer(event));
+}
+
+/// So many events a watcher may lag behind.
+const EVENTS_MAX: usize = 256;
+
+/// Bytes per second, for the series; a rate that is not a whole number of bytes is rounded down.
+pub fn bytes_per_second(rate: BitRate) -> i64 {
+    i64::try_from(rate.get() / 8).unwrap_or(i64::MAX)
+}
+
+/// How often what cannot tell by itself is looked at.
+pub(super) const LOOK: Duration = Duration::from_secs(10);

@@ -1,0 +1,117 @@
+//! `[[bearer]]`: one way onto the network each. What its kind needs is checked here, and what its kind has no use for is a
+//! mistake: a key that does nothing would look as if it did. Called by `checked`.
+
+use mexe_model::BitRate;
+use mexe_wire::pdp::{self, PdpType};
+
+use super::ConfigError;
+use super::layers::Layers;
+use super::raw::{BearerKind, Packets, Raw, RawBearer};
+use crate::bearer::Capacity;
+
+/// One way onto the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// Its name, `[a-z0-9][a-z0-9-]{0,31}`: a metric label.
+    pub name: String,
+    /// How it is controlled.
+    pub kind: BearerKind,
+    /// The serial port of a modem, whose card counts.
+    pub device: Option<String>,
+    /// How a modem is used.
+    pub modem: ModemSettings,
+    /// Its rate towards the network.
+    pub uplink: Option<BitRate>,
+    /// Its rate towards the device.
+    pub downlink: Option<BitRate>,
+}
+
+/// How a modem is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModemSettings {
+    /// The number of the context that carries everything.
+    pub context: u8,
+    /// The access point that the gate connects that context to; `None` leaves this to something else on the device.
+    pub apn: Option<String>,
+    /// Which packets that context then carries.
+    pub packets: PdpType,
+}
+
+impl Default for ModemSettings {
+    fn default() -> Self {
+        Self { context: 1, apn: None, packets: PdpType::Ipv4v6 }
+    }
+}
+
+impl Bearer {
+    /// The one that there is when none is configured.
+    pub fn unlimited() -> Self {
+        Self {
+            name: "default".to_owned(),
+            kind: BearerKind::Static,
+            device: None,
+            modem: ModemSettings::default(),
+            uplink: None,
+            downlink: None,
+        }
+    }
+
+    /// The most that it carries, by the configuration.
+    pub const fn ceiling(&self) -> Capacity {
+        Capacity { up: self.uplink, down: self.downlink }
+    }
+}
+
+pub(super) fn checked(raw: &Raw, layers: &Layers) -> Result<Vec<Bearer>, ConfigError> {
+    let mut bearers: Vec<Bearer> = Vec::new();
+    for (index, bearer) in raw.bearer.iter().enumerate() {
+        let wrong = |key: &str, message: String| {
+            Err(layers.wrong_in("bearer", &format!("bearer.{index}.{key}"), message))
+        };
+        let name = &bearer.name;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        if !name.starts_with(plain) || name.len() > 32 || !name.chars().all(|c| plain(c) || c == '-') {
+            return wrong(
+                "name",
+                "a bearer's name is 1 to 32 lower-case letters, digits and hyphens".to_owned(),
+            );
+        }
+        if bearers.iter().any(|other| other.name == *name) {
+            return wrong("name", format!("there are two bearers `{name}`: give each its own name"));
+        }
+        for (key, is_set, kinds) in [
+            ("apn", bearer.apn.is_some(), &[BearerKind::Modem][..]),
+            ("context", bearer.context.is_some(), &[BearerKind::Modem]),
+            ("packets", bearer.packets.is_some(), &[BearerKind::Modem]),
+        ] {
+            if is_set && !kinds.contains(&bearer.kind) {
+                let kind = bearer.kind.as_str();
+                return wrong(key, format!("a bearer of kind {kind} has no `{key}`: leave it out"));
+            }
+        }
+        if let Some(Err(error)) = bearer.apn.as_deref().map(pdp::apn) {
+            return wrong("apn", error.to_string());
+        }
+        if bearer.context.is_some_and(|context| !(1..=11).contains(&context)) {
+            return wrong("context", "a modem counts its contexts from 1, and has at most 11".to_owned());
+        }
+        bearers.push(taken(bearer));
+    }
+    Ok(bearers)
+}
+
+fn taken(bearer: &RawBearer) -> Bearer {
+    let usual = ModemSettings::default();
+    Bearer {
+        name: bearer.name.clone(),
+        kind: bearer.kind,
+        device: bearer.device.clone(),
+        modem: ModemSettings {
+            context: bearer.context.unwrap_or(usual.context),
+            apn: bearer.apn.clone(),
+            packets: bearer.packets.map_or(usual.packets, Packets::kind),
+        },
+        uplink: bearer.uplink,
+        downlink: bearer.downlink,
+    }
+}

@@ -1,0 +1,65 @@
+//! Answers, read as the field sends them: with and without blanks, fields that are left out or too many. What makes no
+//! sense is `None`, and never a guess.
+
+use super::{fields, rest_of};
+
+/// Whether a context is active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextState {
+    /// Which.
+    pub cid: u8,
+    /// Whether it is.
+    pub active: bool,
+}
+
+/// The lines that answer `AT+CGACT?`. A line that makes no sense is left out.
+pub fn context_states(lines: &[String]) -> Vec<ContextState> {
+    let read = |line: &String| {
+        let fields = fields(rest_of(line, "+CGACT")?)?;
+        let [cid, state] = fields.as_slice() else { return None };
+        let active = match *state {
+            "0" => false,
+            "1" => true,
+            _ => return None,
+        };
+        Some(ContextState { cid: cid.parse().ok()?, active })
+    };
+    lines.iter().filter_map(read).collect()
+}
+
+/// The parameters that the lines that answer `AT+CGEQNEG` have for that context, after its number.
+pub fn negotiated(lines: &[String], cid: u8) -> Option<&str> {
+    of_context(lines, "+CGEQNEG", cid)
+}
+
+/// The parameters that the lines that answer `AT+CGEQOSRDP` have for that context, after its number.
+pub fn eps_dynamic(lines: &[String], cid: u8) -> Option<&str> {
+    of_context(lines, "+CGEQOSRDP", cid)
+}
+
+fn of_context<'a>(lines: &'a [String], name: &str, cid: u8) -> Option<&'a str> {
+    lines.iter().find_map(|line| {
+        let (first, rest) = rest_of(line, name)?.split_once(',')?;
+        (first.trim().parse() == Ok(cid)).then(|| rest.trim())
+    })
+}
+
+/// The numbers of contexts that the answer to `AT+CGDSCONT=?` allows: `(1-11),...` or `(5,6,7),...`. At most 16 of them.
+pub fn cids_of_range(lines: &[String]) -> Vec<u8> {
+    let read = |line: &String| {
+        let fields = fields(rest_of(line, "+CGDSCONT")?)?;
+        let range = fields.first()?.strip_prefix('(')?.strip_suffix(')')?;
+        let mut cids = Vec::new();
+        for part in range.split(',').take(CIDS_MAX) {
+            let (from, to) = part.split_once('-').unwrap_or((part, part));
+            let (from, to): (u8, u8) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+            cids.extend((from.max(1)..=to).take(CIDS_MAX));
+        }
+        cids.truncate(CIDS_MAX);
+        Some(cids)
+    };
+    lines.iter().find_map(read).unwrap_or_default()
+}
+
+/// A device has at most eleven bearers (TS 24.301), and no modem was seen with more contexts than this.
+const CIDS_MAX: usize = 16;
