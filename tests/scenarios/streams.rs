@@ -1,14 +1,11 @@
 //! Streams (the MExE QoS API): an app asks for its own and sees no other, more than best effort needs the permission, a
 //! flow uses the stream that it names, and whoever loses the right or the room goes on as best effort and is told.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::process::Command;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 use rig::exact::{Way, ask, socks};
 use rig::raw::Credentials;
+use rig::streams::{App, id, next, said, word};
 use rig::{Association, Control, Origin, Output, Peer, Rig, packages, wait};
 use serde_json::{Value, json};
 
@@ -27,107 +24,6 @@ fn carries(rig: &Rig, kbit: u32) {
         "[[bearer]]\nname = \"mobile\"\nkind = \"static\"\nuplink = \"{kbit} kbit/s\"\ndownlink = \"{kbit} kbit/s\"\n"
     );
     packages::write(&rig.config_file(), format!("{text}{bearer}").as_bytes());
-}
-
-/// A run that speaks for itself.
-struct App<'a> {
-    rig: &'a Rig,
-    id: String,
-    run: String,
-    who: Credentials,
-}
-
-impl<'a> App<'a> {
-    fn begin(rig: &'a Rig, domain: &str) -> Self {
-        let id = rig.app(domain);
-        Self::again(rig, &id)
-    }
-
-    fn again(rig: &'a Rig, id: &str) -> Self {
-        let run = rig.run(id);
-        let who = Credentials { app: id.to_owned(), token: run.token };
-        Self { rig, id: id.to_owned(), run: run.run, who }
-    }
-
-    /// The API with the run's own token: status and answer.
-    fn api(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let token = format!("Authorization: Bearer {}", self.who.token);
-        let url = format!("http://{}{path}", self.rig.ports().console);
-        let reply = self.rig.curl(["-X", method, "-H", &token, "-d", &body.to_string(), &url]);
-        (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
-    }
-
-    fn ask(&self, body: Value) -> Value {
-        let (status, stream) = self.api("POST", "/v1/streams", &body);
-        assert_eq!(status, 201, "{stream}");
-        stream
-    }
-
-    fn refused(&self, body: Value) -> String {
-        let (status, problem) = self.api("POST", "/v1/streams", &body);
-        assert!(status >= 400, "{problem}");
-        problem["reason"].as_str().unwrap().to_owned()
-    }
-
-    fn own(&self) -> Vec<Value> {
-        self.api("GET", "/v1/streams", &json!({})).1["items"].as_array().unwrap().clone()
-    }
-
-    fn state(&self, id: &str) -> (Value, Value, Value) {
-        let stream = self.own().into_iter().find(|stream| stream["id"] == id).unwrap();
-        (stream["class"].clone(), stream["state"].clone(), stream["reason"].clone())
-    }
-
-    /// What the run is told of its streams, as (what, which).
-    fn told(&self) -> Receiver<(String, String)> {
-        let mut stream = TcpStream::connect(self.rig.ports().console).unwrap();
-        let request = format!(
-            "GET /v1/streams HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nAccept: text/event-stream\r\n\r\n",
-            self.rig.ports().console,
-            self.who.token
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut lines = BufReader::new(stream).lines();
-        assert!(lines.next().unwrap().unwrap().contains(" 200 "));
-        for line in lines.by_ref() {
-            if line.unwrap().is_empty() {
-                break;
-            }
-        }
-        let (tell, told) = channel();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let Some(data) = line.strip_prefix("data:") else { continue };
-                let data: Value = serde_json::from_str(data.trim()).unwrap();
-                let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
-                if tell.send((text("op"), text("id"))).is_err() {
-                    return;
-                }
-            }
-        });
-        told
-    }
-}
-
-fn next(told: &Receiver<(String, String)>) -> (String, String) {
-    told.recv_timeout(Duration::from_secs(10)).expect("something is told")
-}
-
-fn id(stream: &Value) -> &str {
-    stream["id"].as_str().unwrap()
-}
-
-/// Who had the last word on a value, and why it is another than was asked for.
-fn word(stream: &Value, attribute: &str) -> (String, String, Option<String>) {
-    let given = stream["provenance"].as_array().unwrap();
-    let given = given.iter().find(|given| given["attribute"] == attribute);
-    let given = given.unwrap_or_else(|| panic!("{attribute} in {stream}"));
-    let text = |key: &str| given[key].as_str().map(str::to_owned);
-    (text("value").unwrap_or_default(), text("source").unwrap(), text("why"))
-}
-
-fn said(value: &str, source: &str, why: Option<&str>) -> (String, String, Option<String>) {
-    (value.to_owned(), source.to_owned(), why.map(str::to_owned))
 }
 
 #[test]

@@ -20,7 +20,8 @@ use super::{ConfigError, Guard};
 pub struct Config {
     /// Where the database, the control socket and the console's token are.
     pub state_dir: PathBuf,
-    /// `[[bearer]]`: none means one bearer without limits. No effect yet.
+    /// `[[bearer]]`: none means one bearer without limits. The rates of the first are what streams are admitted
+    /// against; the rest has no effect yet.
     pub bearers: Vec<Bearer>,
     /// `[journal]`.
     pub journal: Journal,
