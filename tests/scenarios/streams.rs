@@ -2,6 +2,7 @@
 //! flow uses the stream that it names, and whoever loses the right or the room goes on as best effort and is told.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rig::exact::{Way, ask, socks};
 use rig::raw::Credentials;
@@ -85,6 +86,7 @@ fn more_than_best_effort_needs_the_permission_and_goes_with_it() {
     let _tunnel = socks(rig.ports().socks, &named, "127.0.0.1", port).unwrap();
     let flow = || rig.json(["flows"])["items"][0].clone();
     assert_eq!((&flow()["class"], &flow()["stream"]), (&json!("conversational"), &stream["id"]));
+    assert_eq!(app.own()[0]["flows"], 1);
     assert_eq!(tos_to(port), ["0xb8"]);
     rig.json(["revoke", &grant]);
     assert_eq!(next(&told), ("degraded".to_owned(), id(&stream).to_owned()));
@@ -219,6 +221,31 @@ fn a_flow_uses_the_stream_that_it_names_and_no_other() {
     // A name is no way around the token.
     let wrong = format!("socks5h://{}+film:{}@{}", app.id, "0".repeat(64), rig.ports().socks);
     assert_eq!(rig.curl(["--proxy", &wrong, &url]).status, 0);
+}
+
+#[test]
+fn an_open_flow_follows_the_rate_of_its_stream() {
+    let rig = Rig::start();
+    let origin = Origin::start();
+    let app = App::begin(&rig, "third-party");
+    rig.grant(&app.id, "network.connect=127.0.0.1", "session");
+    let stream = app.ask(json!({ "name": "slow", "max_bitrate_down": "800 kbit/s" }));
+    let proxy = format!("socks5h://{}+slow:{}@{}", app.id, app.who.token, rig.ports().socks);
+    let url = origin.url("/big?bytes=2000000");
+    let began = Instant::now();
+    let reply = std::thread::scope(|scope| {
+        let download = scope.spawn(|| rig.curl(["--proxy", &proxy, &url]));
+        let moved = || rig.json(["flows"])["items"][0]["bytes_down"].as_u64().unwrap_or_default();
+        wait::until("some of it to arrive", || (moved() > 50_000).then_some(()));
+        assert!(moved() < 1_000_000, "100,000 bytes a second are all that it has");
+        let path = format!("/v1/streams/{}", id(&stream));
+        let (status, faster) = app.api("PATCH", &path, &json!({ "max_bitrate_down": "80 Mbit/s" }));
+        assert_eq!((status, word(&faster, "max_bitrate_down")), (200, said("80 Mbit/s", "app", None)));
+        download.join().unwrap()
+    });
+    assert_eq!(reply.body.len(), 2_000_000);
+    // It would have taken 20 seconds.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
 #[test]
