@@ -10,6 +10,8 @@ mod value;
 
 use mexe_model::BitRate;
 
+pub(crate) use value::number;
+
 pub use check::{Finding, Weight};
 pub use ratio::{ErrorRatio, ErrorRatioError};
 pub use value::{

@@ -19,17 +19,26 @@
 //! ```
 
 pub mod admission;
+pub mod at_codes;
 pub mod attributes;
 pub mod class;
+pub mod eps_ie;
 pub mod mapping;
 pub mod meter;
 pub mod negotiation;
 pub mod profile;
+pub mod qci;
+pub mod release97;
 mod rule;
+mod steps;
+pub mod umts_ie;
 
 pub use attributes::{Arp, Attributes, ErrorRatio, Rate, Thp};
 pub use class::TrafficClass;
 pub use mapping::Marking;
 pub use meter::{Grant, Meter};
 pub use profile::{Profile, ProfileError, ProfileSet};
+pub use qci::Qci;
+pub use release97::Release97;
 pub use rule::Rule;
+pub use umts_ie::UmtsQos;

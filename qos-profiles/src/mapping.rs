@@ -5,7 +5,7 @@
 //! interactive stream of middle priority) and best effort. Carriers often re-mark them; a packet filter of a dedicated
 //! bearer can match them, so they are worth setting. No claim is made that any network honours them.
 
-use crate::TrafficClass;
+use crate::{Qci, TrafficClass};
 
 /// How the packets and the socket of a stream are marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,28 @@ impl From<TrafficClass> for Marking {
     }
 }
 
+/// The DSCP of a QCI of 1 to 9, as mobile operators agreed among themselves (GSMA IR.34); `None` for other numbers. Finer
+/// than the class: signalling and the three priorities of interactive differ. For packet filters; docs/qos-coding.md says
+/// what is known of the table.
+pub const fn dscp_of_qci(qci: Qci) -> Option<u8> {
+    match qci.get() {
+        // EF.
+        1..=3 => Some(46),
+        // AF41.
+        4 => Some(34),
+        // AF31.
+        5 => Some(26),
+        // AF32.
+        6 => Some(28),
+        // AF21.
+        7 => Some(18),
+        // AF11.
+        8 => Some(10),
+        9 => Some(0),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +78,20 @@ mod tests {
     fn a_class_more_sensitive_to_delay_has_the_higher_priority() {
         let priorities = TrafficClass::ALL.map(|class| Marking::from(class).priority);
         assert!(priorities.windows(2).all(|pair| pair[0] > pair[1]), "{priorities:?}");
+    }
+
+    #[test]
+    fn a_qci_and_its_class_are_marked_alike_except_among_interactive_streams() {
+        for number in 1..=9 {
+            let qci = Qci::new(number).unwrap();
+            let class = qci.attributes().and_then(|attributes| attributes.class).unwrap();
+            let dscp = dscp_of_qci(qci).unwrap();
+            if class == TrafficClass::Interactive {
+                assert!((10..=28).contains(&dscp), "{number}");
+            } else {
+                assert_eq!(dscp, Marking::from(class).dscp, "{number}");
+            }
+        }
+        assert_eq!(Qci::new(10).and_then(dscp_of_qci), None);
     }
 }

@@ -64,18 +64,18 @@ impl Serialize for Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{number} is not a {what}: write {least} to {most}{unit}")]
 pub struct OutOfRange {
-    what: &'static str,
-    number: u16,
-    least: u16,
-    most: u16,
-    unit: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) number: u16,
+    pub(crate) least: u16,
+    pub(crate) most: u16,
+    pub(crate) unit: &'static str,
 }
 
 /// A newtype over a small number with a range; reads and shows itself as the number.
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident: $small:ty, $what:literal, $least:literal..=$most:literal $unit:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "u16", into = "u16")]
         pub struct $name($small);
 
@@ -97,10 +97,11 @@ macro_rules! number {
         }
 
         impl TryFrom<u16> for $name {
-            type Error = OutOfRange;
+            type Error = $crate::attributes::OutOfRange;
 
-            fn try_from(number: u16) -> Result<Self, OutOfRange> {
-                <$small>::try_from(number).ok().and_then(Self::new).ok_or(OutOfRange {
+            fn try_from(number: u16) -> Result<Self, $crate::attributes::OutOfRange> {
+                <$small>::try_from(number).ok()                    .and_then(Self::new)
+                    .ok_or($crate::attributes::OutOfRange {
                     what: $what,
                     number,
                     least: $least,
@@ -116,13 +117,15 @@ macro_rules! number {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}{}", self.0, $unit)
             }
         }
     };
 }
+
+pub(crate) use number;
 
 number! {
     /// The traffic handling priority of an interactive bearer: 1 goes first, so the smaller is the more urgent.

@@ -51,6 +51,7 @@ fn every_verb_of_the_contract_parses() {
         "shadow load --token-runs refuse",
         "shadow show",
         "shadow drop",
+        "qos decode 23931f",
         "runs",
         "flows",
         "flows end flow-7",
