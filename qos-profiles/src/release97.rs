@@ -41,7 +41,7 @@ impl PeakThroughputClass {
 }
 
 /// The mean throughput class: 1 to 18, or 31 for best effort.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct MeanThroughputClass(u8);
 
 impl MeanThroughputClass {
@@ -74,7 +74,7 @@ impl MeanThroughputClass {
 }
 
 /// The five classes. One that is `None` is subscribed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Release97 {
     /// The delay class.
     pub delay: Option<DelayClass>,

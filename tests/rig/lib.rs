@@ -35,6 +35,7 @@ pub mod program;
 pub mod random;
 pub mod raw;
 pub mod resolver;
+pub mod streams;
 pub mod times;
 pub mod verbs;
 pub mod vpicc;

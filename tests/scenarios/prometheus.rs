@@ -158,6 +158,9 @@ fn a_real_prometheus_sees_every_series_as_the_scenario_says() {
         (r#"mexegate_connections_refused_total{ingress="socks5",reason="request-malformed"}"#, 1.0),
         (r#"mexegate_connections_refused_total{ingress="http-forward",reason="credentials-missing"}"#, 1.0),
         ("sum(mexegate_connections_refused_total)", 3.0),
+        // Scenario `streams` looks at these when somebody asks for one.
+        ("count(mexegate_streams_open)", 4.0),
+        ("sum(mexegate_streams_open)", 0.0),
         // Nobody is asked here; scenario `prompts` looks at these when somebody is.
         ("mexegate_prompts_open", 0.0),
         ("count(mexegate_prompts_total)", 4.0),

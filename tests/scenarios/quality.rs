@@ -1,5 +1,5 @@
 //! What a flow gets on its way (security rule S21): a class above background only with the permission for it, marked in
-//! every packet that leaves, and no more than its profile's maximum, each way, by every door.
+//! every packet that leaves, and no more than its profile's maximum, each way, by every door. And `qos decode`.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use mexe_forge::jar::JarBuilder;
 use mexe_model::SecurityDomain;
+use rig::cli::code;
 use rig::exact::{Http, Way, ask, credentials, socks};
 use rig::program::{install, install_for, native};
 use rig::raw::{Credentials, basic};
-use rig::{Origin, Output, Rig, World, wait, world};
+use rig::{Origin, Output, Rig, World, binary, wait, world};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType};
+use serde_json::{Value, json};
 
 /// The four classes as the shipped profiles have them, and the differentiated services code point of each.
 const PROFILES: [(&str, &str, u8); 4] = [
@@ -296,4 +298,60 @@ fn transfer(rig: &Rig, way: Way, who: &Credentials, up: bool) -> Duration {
     let here = began.elapsed();
     let there = server.join().unwrap();
     if up { there } else { here }
+}
+
+fn decode(arguments: &[&str]) -> Output {
+    Output::of(Command::new(binary::mexegate()).args(["qos", "decode"]).args(arguments))
+}
+
+#[test]
+fn an_element_is_shown_field_by_field_without_a_gate() {
+    let hex = "1b931f7396fefe7403ffff00fa00fa00f6003e00";
+    let shown = decode(&[hex]).ended(code::DONE).stdout;
+    for line in [
+        "6      traffic-class                       3     interactive",
+        "7      max-sdu                             150   1500 octets",
+        "19     max-bitrate-down-extended-2         246   10000 Mbit/s",
+        "maximum uplink         510 Mbit/s",
+        "maximum downlink       10 Gbit/s",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "no `{line}` in\n{shown}");
+    }
+    // Upper case is as good, and codes that should not be there are told.
+    let odd = decode(&["--json", "0B611F93FFFFFFFF40FFFF1F"]).ended(code::DONE).json;
+    assert_eq!(odd["octets"], 12);
+    let field = |name: &str| {
+        let fields = odd["fields"].as_array().unwrap();
+        fields.iter().find(|field| field["name"] == name).cloned().unwrap_or_else(|| panic!("no {name}"))
+    };
+    let sdu = json!({ "octet": 7, "name": "max-sdu", "code": 255, "meaning": "reserved, read as subscribed", "odd": true });
+    assert_eq!(field("max-sdu"), sdu);
+    assert_eq!(field("max-bitrate-up")["meaning"], "0 kbit/s");
+    assert_eq!(odd["attributes"]["class"], "background");
+    let findings: Vec<_> =
+        odd["findings"].as_array().unwrap().iter().map(|finding| &finding["weight"]).collect();
+    assert_eq!(findings, ["wrong", "ignored", "ignored"], "{odd}");
+    // The short form has the classes of Release 97 only.
+    let short = decode(&["--json", "23931f"]).ended(code::DONE).json;
+    assert_eq!((&short["attributes"], &short["release97"]["delay"]), (&Value::Null, &json!(4)));
+}
+
+#[test]
+fn what_is_no_element_is_a_mistake_in_the_command_line() {
+    let long = "0".repeat(42);
+    for (hex, what) in [
+        ("123", "3 digits are no whole octets"),
+        ("0g", "`g` is no hexadecimal digit"),
+        ("\u{e9}\u{1b}[31m", "is no hexadecimal digit"),
+        ("", "0 octets are no quality of service element"),
+        (
+            "0c0b311f338c1f1f72341f1f01",
+            "13 octets are no quality of service element: its value has 3, 11, 12, 14, 16, 18 or 20; give the value alone",
+        ),
+        (&*long, "42 digits are more than"),
+    ] {
+        let output = decode(&["--", hex]).ended(code::USAGE);
+        assert!(output.stderr.contains(what), "{hex}: {}", output.stderr);
+        assert_eq!((output.stderr.lines().count(), output.stdout.as_str()), (1, ""), "{hex}");
+    }
 }

@@ -1,14 +1,12 @@
 //! Streams (the MExE QoS API): an app asks for its own and sees no other, more than best effort needs the permission, a
 //! flow uses the stream that it names, and whoever loses the right or the room goes on as best effort and is told.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::process::Command;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rig::exact::{Way, ask, socks};
 use rig::raw::Credentials;
+use rig::streams::{App, id, next, said, word};
 use rig::{Association, Control, Origin, Output, Peer, Rig, packages, wait};
 use serde_json::{Value, json};
 
@@ -27,107 +25,6 @@ fn carries(rig: &Rig, kbit: u32) {
         "[[bearer]]\nname = \"mobile\"\nkind = \"static\"\nuplink = \"{kbit} kbit/s\"\ndownlink = \"{kbit} kbit/s\"\n"
     );
     packages::write(&rig.config_file(), format!("{text}{bearer}").as_bytes());
-}
-
-/// A run that speaks for itself.
-struct App<'a> {
-    rig: &'a Rig,
-    id: String,
-    run: String,
-    who: Credentials,
-}
-
-impl<'a> App<'a> {
-    fn begin(rig: &'a Rig, domain: &str) -> Self {
-        let id = rig.app(domain);
-        Self::again(rig, &id)
-    }
-
-    fn again(rig: &'a Rig, id: &str) -> Self {
-        let run = rig.run(id);
-        let who = Credentials { app: id.to_owned(), token: run.token };
-        Self { rig, id: id.to_owned(), run: run.run, who }
-    }
-
-    /// The API with the run's own token: status and answer.
-    fn api(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let token = format!("Authorization: Bearer {}", self.who.token);
-        let url = format!("http://{}{path}", self.rig.ports().console);
-        let reply = self.rig.curl(["-X", method, "-H", &token, "-d", &body.to_string(), &url]);
-        (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
-    }
-
-    fn ask(&self, body: Value) -> Value {
-        let (status, stream) = self.api("POST", "/v1/streams", &body);
-        assert_eq!(status, 201, "{stream}");
-        stream
-    }
-
-    fn refused(&self, body: Value) -> String {
-        let (status, problem) = self.api("POST", "/v1/streams", &body);
-        assert!(status >= 400, "{problem}");
-        problem["reason"].as_str().unwrap().to_owned()
-    }
-
-    fn own(&self) -> Vec<Value> {
-        self.api("GET", "/v1/streams", &json!({})).1["items"].as_array().unwrap().clone()
-    }
-
-    fn state(&self, id: &str) -> (Value, Value, Value) {
-        let stream = self.own().into_iter().find(|stream| stream["id"] == id).unwrap();
-        (stream["class"].clone(), stream["state"].clone(), stream["reason"].clone())
-    }
-
-    /// What the run is told of its streams, as (what, which).
-    fn told(&self) -> Receiver<(String, String)> {
-        let mut stream = TcpStream::connect(self.rig.ports().console).unwrap();
-        let request = format!(
-            "GET /v1/streams HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nAccept: text/event-stream\r\n\r\n",
-            self.rig.ports().console,
-            self.who.token
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut lines = BufReader::new(stream).lines();
-        assert!(lines.next().unwrap().unwrap().contains(" 200 "));
-        for line in lines.by_ref() {
-            if line.unwrap().is_empty() {
-                break;
-            }
-        }
-        let (tell, told) = channel();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let Some(data) = line.strip_prefix("data:") else { continue };
-                let data: Value = serde_json::from_str(data.trim()).unwrap();
-                let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
-                if tell.send((text("op"), text("id"))).is_err() {
-                    return;
-                }
-            }
-        });
-        told
-    }
-}
-
-fn next(told: &Receiver<(String, String)>) -> (String, String) {
-    told.recv_timeout(Duration::from_secs(10)).expect("something is told")
-}
-
-fn id(stream: &Value) -> &str {
-    stream["id"].as_str().unwrap()
-}
-
-/// Who had the last word on a value, and why it is another than was asked for.
-fn word(stream: &Value, attribute: &str) -> (String, String, Option<String>) {
-    let given = stream["provenance"].as_array().unwrap();
-    let given = given.iter().find(|given| given["attribute"] == attribute);
-    let given = given.unwrap_or_else(|| panic!("{attribute} in {stream}"));
-    let text = |key: &str| given[key].as_str().map(str::to_owned);
-    (text("value").unwrap_or_default(), text("source").unwrap(), text("why"))
-}
-
-fn said(value: &str, source: &str, why: Option<&str>) -> (String, String, Option<String>) {
-    (value.to_owned(), source.to_owned(), why.map(str::to_owned))
 }
 
 #[test]
@@ -189,6 +86,7 @@ fn more_than_best_effort_needs_the_permission_and_goes_with_it() {
     let _tunnel = socks(rig.ports().socks, &named, "127.0.0.1", port).unwrap();
     let flow = || rig.json(["flows"])["items"][0].clone();
     assert_eq!((&flow()["class"], &flow()["stream"]), (&json!("conversational"), &stream["id"]));
+    assert_eq!(app.own()[0]["flows"], 1);
     assert_eq!(tos_to(port), ["0xb8"]);
     rig.json(["revoke", &grant]);
     assert_eq!(next(&told), ("degraded".to_owned(), id(&stream).to_owned()));
@@ -323,6 +221,31 @@ fn a_flow_uses_the_stream_that_it_names_and_no_other() {
     // A name is no way around the token.
     let wrong = format!("socks5h://{}+film:{}@{}", app.id, "0".repeat(64), rig.ports().socks);
     assert_eq!(rig.curl(["--proxy", &wrong, &url]).status, 0);
+}
+
+#[test]
+fn an_open_flow_follows_the_rate_of_its_stream() {
+    let rig = Rig::start();
+    let origin = Origin::start();
+    let app = App::begin(&rig, "third-party");
+    rig.grant(&app.id, "network.connect=127.0.0.1", "session");
+    let stream = app.ask(json!({ "name": "slow", "max_bitrate_down": "800 kbit/s" }));
+    let proxy = format!("socks5h://{}+slow:{}@{}", app.id, app.who.token, rig.ports().socks);
+    let url = origin.url("/big?bytes=2000000");
+    let began = Instant::now();
+    let reply = std::thread::scope(|scope| {
+        let download = scope.spawn(|| rig.curl(["--proxy", &proxy, &url]));
+        let moved = || rig.json(["flows"])["items"][0]["bytes_down"].as_u64().unwrap_or_default();
+        wait::until("some of it to arrive", || (moved() > 50_000).then_some(()));
+        assert!(moved() < 1_000_000, "100,000 bytes a second are all that it has");
+        let path = format!("/v1/streams/{}", id(&stream));
+        let (status, faster) = app.api("PATCH", &path, &json!({ "max_bitrate_down": "80 Mbit/s" }));
+        assert_eq!((status, word(&faster, "max_bitrate_down")), (200, said("80 Mbit/s", "app", None)));
+        download.join().unwrap()
+    });
+    assert_eq!(reply.body.len(), 2_000_000);
+    // It would have taken 20 seconds.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
 #[test]

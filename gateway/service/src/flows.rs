@@ -170,6 +170,12 @@ impl Flows {
         self.by_app().into_iter().map(one).collect()
     }
 
+    /// How many are open of that stream.
+    pub fn of_stream(&self, id: StreamId) -> usize {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().filter(|entry| entry.stream == Some(id)).count()
+    }
+
     /// How many are open.
     pub fn count(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).len()

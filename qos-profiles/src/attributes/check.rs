@@ -111,7 +111,8 @@ impl Attributes {
             } else {
                 of_class()
             };
-            say(attribute, before != after, why);
+            // That nothing is guaranteed can be said in every class.
+            say(attribute, before != after && before != Some(Rate::Zero), why);
         }
         say("transfer_delay", self.transfer_delay != left.transfer_delay, of_class());
         say(
@@ -239,6 +240,12 @@ mod tests {
         assert_eq!(closed.guaranteed_up(), None);
         assert!(closed.guaranteed_down().is_some());
         assert!(closed.can_be_asked());
+        let nothing = Attributes {
+            guaranteed_bitrate_up: Some(Rate::Zero),
+            class: Some(Interactive),
+            ..Attributes::default()
+        };
+        assert_eq!(nothing.check(), []);
         let both = Attributes { max_bitrate_down: Some(Rate::Zero), ..closed };
         assert!(!both.can_be_asked());
     }

@@ -31,6 +31,8 @@ mod journal;
 mod output;
 mod printable;
 mod prompts;
+mod qos;
+mod qos_decode;
 mod revoke;
 mod roots;
 mod runs;
@@ -105,7 +107,7 @@ enum Verb {
     Journal(journal::Args),
     Prompts(prompts::Args),
     #[command(subcommand)]
-    Qos(streams::Verb),
+    Qos(qos::Verb),
     Revoke(revoke::Args),
     Roots(roots::Args),
     Runs(runs::Args),
@@ -141,7 +143,7 @@ impl Verb {
             Self::HangUp(args) => call::hang_up(&args, global),
             Self::Journal(args) => journal::run(&args, global),
             Self::Prompts(args) => prompts::run(&args, global),
-            Self::Qos(verb) => streams::run(&verb, global),
+            Self::Qos(verb) => verb.run(global),
             Self::Revoke(args) => revoke::run(&args, global),
             Self::Roots(args) => roots::run(&args, global),
             Self::Runs(args) => runs::run(&args, global),

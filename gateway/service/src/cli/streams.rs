@@ -8,34 +8,35 @@ use super::fault::Stop;
 use super::{Exit, Global, output};
 use crate::client::ApiPath;
 
-/// Ask for a quality of service for an app that runs, change it, or release it
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Verb {
-    /// Ask for a stream; above best effort the user is asked unless he has permitted network.qos
-    Request {
-        /// The app's id, or one of its runs, as in run-17
-        #[arg(value_name = "APP|RUN")]
-        whose: Whose,
-        /// What the run calls it: the app names it so to the proxies
-        #[arg(long, value_name = "NAME")]
-        name: Option<String>,
-        #[command(flatten)]
-        wish: Wish,
-    },
-    /// Change a stream; what is not said stays
-    Modify {
-        /// The stream's id, as in stream-4
-        #[arg(value_name = "STREAM")]
-        stream: StreamId,
-        #[command(flatten)]
-        wish: Wish,
-    },
-    /// Release a stream; its flows go on as best effort
-    Release {
-        /// The stream's id, as in stream-4
-        #[arg(value_name = "STREAM")]
-        stream: StreamId,
-    },
+/// Ask for a stream; above best effort the user is asked unless he has permitted network.qos
+#[derive(Debug, clap::Args)]
+pub(super) struct Request {
+    /// The app's id, or one of its runs, as in run-17
+    #[arg(value_name = "APP|RUN")]
+    whose: Whose,
+    /// What the run calls it: the app names it so to the proxies
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    wish: Wish,
+}
+
+/// Change a stream; what is not said stays
+#[derive(Debug, clap::Args)]
+pub(super) struct Modify {
+    /// The stream's id, as in stream-4
+    #[arg(value_name = "STREAM")]
+    stream: StreamId,
+    #[command(flatten)]
+    wish: Wish,
+}
+
+/// Release a stream; its flows go on as best effort
+#[derive(Debug, clap::Args)]
+pub(super) struct Release {
+    /// The stream's id, as in stream-4
+    #[arg(value_name = "STREAM")]
+    stream: StreamId,
 }
 
 /// An app or a run.
@@ -116,32 +117,29 @@ impl Wish {
     }
 }
 
-pub(super) fn run(verb: &Verb, global: &Global) -> Result<Exit, Stop> {
-    match verb {
-        Verb::Request { whose, name, wish } => {
-            let mut body = wish.body();
-            match whose {
-                Whose::App(app) => body.insert("app".to_owned(), json!(app)),
-                Whose::Run(run) => body.insert("run".to_owned(), json!(run)),
-            };
-            body.extend(name.as_ref().map(|name| ("name".to_owned(), json!(name))));
-            let stream = global.with_gate(async |mut gate| {
-                Ok(gate.post_patiently(&ApiPath::new("/v1/streams"), &body.into()).await?)
-            })?;
-            global.print(&stream, |stream| output::facts(&readable(stream)))
-        }
-        Verb::Modify { stream, wish } => {
-            let (path, body) = (path(*stream), wish.body().into());
-            let stream = global.with_gate(async |mut gate| Ok(gate.patch_patiently(&path, &body).await?))?;
-            global.print(&stream, |stream| output::facts(&readable(stream)))
-        }
-        Verb::Release { stream } => {
-            let path = path(*stream);
-            let answer = global.with_gate(async |mut gate| Ok(gate.delete(&path).await?))?;
-            let answer = if answer.is_null() { json!({ "released": stream }) } else { answer };
-            global.print(&answer, |_| format!("released {stream}"))
-        }
-    }
+pub(super) fn request(args: &Request, global: &Global) -> Result<Exit, Stop> {
+    let mut body = args.wish.body();
+    match &args.whose {
+        Whose::App(app) => body.insert("app".to_owned(), json!(app)),
+        Whose::Run(run) => body.insert("run".to_owned(), json!(run)),
+    };
+    body.extend(args.name.as_ref().map(|name| ("name".to_owned(), json!(name))));
+    let (path, body) = (ApiPath::new("/v1/streams"), body.into());
+    let stream = global.with_gate(async |mut gate| Ok(gate.post_patiently(&path, &body).await?))?;
+    global.print(&stream, |stream| output::facts(&readable(stream)))
+}
+
+pub(super) fn modify(args: &Modify, global: &Global) -> Result<Exit, Stop> {
+    let (path, body) = (path(args.stream), args.wish.body().into());
+    let stream = global.with_gate(async |mut gate| Ok(gate.patch_patiently(&path, &body).await?))?;
+    global.print(&stream, |stream| output::facts(&readable(stream)))
+}
+
+pub(super) fn release(args: &Release, global: &Global) -> Result<Exit, Stop> {
+    let path = path(args.stream);
+    let answer = global.with_gate(async |mut gate| Ok(gate.delete(&path).await?))?;
+    let answer = if answer.is_null() { json!({ "released": args.stream }) } else { answer };
+    global.print(&answer, |_| format!("released {}", args.stream))
 }
 
 /// The values with who had the last word on each in one line, in place of a list of objects.

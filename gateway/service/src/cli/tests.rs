@@ -52,6 +52,7 @@ fn every_verb_of_the_contract_parses() {
         "shadow show",
         "shadow drop",
         "bearers",
+        "qos decode 23931f",
         "runs",
         "flows",
         "flows end flow-7",

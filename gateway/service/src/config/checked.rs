@@ -20,7 +20,7 @@ use super::{ConfigError, Guard};
 pub struct Config {
     /// Where the database, the control socket and the console's token are.
     pub state_dir: PathBuf,
-    /// `[[bearer]]`: none means one bearer without limits.
+    /// `[[bearer]]`: none means one bearer without limits. Streams are admitted against the first one.
     pub bearers: Vec<Bearer>,
     /// `[journal]`.
     pub journal: Journal,

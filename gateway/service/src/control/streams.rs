@@ -39,7 +39,7 @@ pub(super) async fn list(
     });
     match wants_events {
         true => watch(gate, owner(&caller)).into_response(),
-        false => items(gate.streams.list(owner(&caller))).into_response(),
+        false => items(gate.streams.list(owner(&caller), &gate.flows)).into_response(),
     }
 }
 

@@ -80,7 +80,7 @@ pub async fn request(
             watched: right.watched.clone(),
         };
         note(gate, &stream, "stream.request", None, json!({ "displaced": displaced }));
-        let shown = stream.shown();
+        let shown = stream.shown(&gate.flows);
         live.insert(id, stream);
         shown
     };
@@ -135,7 +135,7 @@ pub async fn modify(
             std::mem::replace(&mut stream.watched, right.watched.clone()).cancel();
         });
         note(gate, stream, "stream.modify", None, json!({ "displaced": displaced }));
-        (stream.shown(), to_watch)
+        (stream.shown(&gate.flows), to_watch)
     };
     tell(gate, run.id, id, Happened::Changed);
     if let Some(right) = to_watch {

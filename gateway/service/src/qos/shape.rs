@@ -143,3 +143,31 @@ pub fn urgent(priority: Priority) -> Arc<Profile> {
     let class = if thp.is_some() { TrafficClass::Interactive } else { TrafficClass::Background };
     Arc::new(Shape { class, thp, ..Shape::BEST_EFFORT }.profile("priority"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_urgent_goes_first_and_urgency_7_is_background() {
+        let of = |urgency, incremental| {
+            let profile = urgent(Priority { urgency, incremental });
+            (profile.class, profile.traffic_handling_priority.map(Thp::get))
+        };
+        let plain: Vec<_> = (0..8).map(|urgency| of(urgency, false)).collect();
+        let interactive = |thp| (TrafficClass::Interactive, Some(thp));
+        let expected = [1, 1, 2, 2, 3, 3, 3].map(interactive).to_vec();
+        assert_eq!(plain, [expected, vec![(TrafficClass::Background, None)]].concat());
+        let spread = [0, 3, 6].map(|urgency| of(urgency, true));
+        assert_eq!(spread, [2, 3, 3].map(interactive));
+    }
+
+    #[test]
+    fn a_burst_is_the_profiles_else_a_tenth_of_a_second_and_always_a_packet() {
+        let rate = |bits| BitRate::bits_per_second(bits).map(Rate::At);
+        let attributes = |bits| Attributes { max_bitrate_up: rate(bits), ..Attributes::default() };
+        assert_eq!(Shape::of(&attributes(8_000_000), None).burst, 100_000);
+        assert_eq!(Shape::of(&attributes(8_000_000), Some(16_000)).burst, 16_000);
+        assert_eq!(Shape::of(&attributes(8_000), Some(0)).burst, Meter::MIN_BURST);
+    }
+}

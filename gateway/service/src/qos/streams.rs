@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::shape::{InUse, Shape};
+use crate::flows::Flows;
 use crate::refused::Refused;
 
 /// Streams that one run may have at once.
@@ -87,7 +88,7 @@ impl Live {
     }
 
     /// As the API shows it.
-    pub(super) fn shown(&self) -> Value {
+    pub(super) fn shown(&self, flows: &Flows) -> Value {
         json!({
             "id": self.id,
             "name": self.name,
@@ -101,7 +102,7 @@ impl Live {
             "grant": self.grant,
             "attributes": self.granted.attributes,
             "provenance": self.granted.provenance,
-            "flows": self.shape.receiver_count(),
+            "flows": flows.of_stream(self.id),
             "began_at": self.began.to_string(),
         })
     }
@@ -166,8 +167,10 @@ impl Streams {
     }
 
     /// Every stream of that owner, oldest first, as the API shows it.
-    pub fn list(&self, owner: Owner) -> Vec<Value> {
-        self.locked().values().filter(|stream| owner.owns(stream.run)).map(Live::shown).collect()
+    pub fn list(&self, owner: Owner, flows: &Flows) -> Vec<Value> {
+        let live = self.locked();
+        let own = live.values().filter(|stream| owner.owns(stream.run));
+        own.map(|stream| stream.shown(flows)).collect()
     }
 
     /// The class of each stream.
