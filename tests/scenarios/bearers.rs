@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use mexe_forge::usim::{Card, CardKind};
-use rig::{ContextHabits, Control, FakeModem, Habits, Rig, packages, wait};
+use rig::{ContextHabits, Control, FakeModem, Habits, Output, Rig, packages, wait};
 use serde_json::{Value, json};
 
 fn with_bearers(bearers: &str) -> Rig {
@@ -136,4 +136,49 @@ fn watch(rig: &Rig) -> mpsc::Receiver<Value> {
     });
     is_ready.recv_timeout(Duration::from_secs(10)).expect("the stream begins");
     told
+}
+
+fn ip(arguments: &str) {
+    Output::of(Command::new("ip").args(arguments.split(' '))).ended(0);
+}
+
+#[test]
+fn a_network_device_is_followed_and_flows_go_out_by_it() {
+    let test = "a_network_device_is_followed_and_flows_go_out_by_it";
+    let Some(world) = rig::world::inside(test) else { return };
+    let origin = world.origin("93.184.215.14:80");
+    let rig = with_bearers(
+        "[[bearer]]\nname = \"air\"\nkind = \"linux\"\ndevice = \"device0\"\nuplink = \"1 Mbit/s\"\n",
+    );
+    let mut control = Control::of(&rig);
+    let mut becomes = |state: &str, why: Option<&str>| {
+        wait::until(why.unwrap_or(state), || {
+            let air = bearer(&mut control, "air");
+            (air["state"] == state && air["why"].as_str() == why).then_some(air)
+        })
+    };
+    assert_eq!(becomes("up", None)["uplink"], "1 Mbit/s");
+    // By the routing table alone it would go nowhere.
+    ip("route add 93.184.215.14/32 dev lo");
+    let app = rig.app("third-party");
+    rig.grant(&app, "network.connect", "session");
+    let run = rig.run(&app);
+    let reply = rig.curl(["--max-time", "10", "-x", &run.http, "http://93.184.215.14/none"]);
+    assert_eq!((reply.status, origin.connections()), (404, 1), "the origin's own answer: {}", rig.log());
+    // It says goodbye to itself, which needs the device.
+    ip("route delete 93.184.215.14/32 dev lo");
+    drop(origin);
+
+    ip("link set device0 down");
+    becomes("down", Some("link-down"));
+    ip("link set device0 up");
+    becomes("up", None);
+    ip("address flush dev device0 scope global");
+    becomes("down", Some("address-missing"));
+    ip("address add 198.18.0.2/24 dev device0");
+    becomes("up", None);
+    ip("link delete device0");
+    becomes("down", Some("device-missing"));
+    let lost = || rig.journal(["--action", "bearer.lost"]).len();
+    wait::until("three records", || (lost() == 3).then_some(()));
 }

@@ -118,7 +118,7 @@ pub fn day_of(date: Date) -> i64 {
 
 /// The bearer that a new flow goes over.
 pub fn bearer(gate: &Gate) -> Arc<str> {
-    gate.config().bearers.first().map_or(NO_BEARER, |bearer| &bearer.name).into()
+    gate.bearers.first().map_or_else(|| NO_BEARER.into(), |bearer| Arc::clone(bearer.name()))
 }
 
 /// Writes down what came in, as long as the gate runs, and looks after the thresholds.

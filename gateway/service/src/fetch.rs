@@ -200,7 +200,8 @@ async fn ask(gate: &Arc<Gate>, tls: &TlsConnector, uri: &Uri) -> Result<hyper::R
         Host::Name(name) => upstream::resolve(name, patience).await.map_err(Refused::from)?,
     };
     let candidates = reachable(gate, &found, port)?;
-    let connected = upstream::connect(&candidates, Marking::from(TrafficClass::Background), patience).await;
+    let connected =
+        upstream::connect(&candidates, Marking::from(TrafficClass::Background).into(), patience).await;
     let connected = connected.map_err(|reason| failed(format!("{host}: {}", reason.says())))?;
     let server = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']').to_owned())
         .map_err(|_| malformed("the host has no name"))?;

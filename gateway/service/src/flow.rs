@@ -38,7 +38,7 @@ use crate::qos::{InUse, Wish};
 use crate::refused::Refused;
 use crate::runs::Run;
 use crate::schedules::{self, Used};
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Upstream, Way};
 
 /// What an app asked for.
 pub struct Asked {
@@ -243,10 +243,11 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
     used.is_written();
     gate.metrics.decided(books.asked.run.trust, "network", true, None);
     let marking = Marking::from(quality.profile.class);
+    let way = Way { marking, device: gate.bearers.device() };
     let connected = tokio::select! {
         biased;
         reason = lease.cancelled() => Err(reason),
-        connected = S::connect(&addresses, marking, gate.config().limits.connect) => connected,
+        connected = S::connect(&addresses, way, gate.config().limits.connect) => connected,
     };
     // A change of the policy while we connected counts (S7): nothing has been sent yet.
     let confirmed = match connected {

@@ -65,6 +65,21 @@ fn in_hosts_file(text: &str, name: &str) -> Vec<IpAddr> {
     found
 }
 
+/// How a flow goes out.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// What its packets are marked with.
+    pub marking: Marking,
+    /// By this network device and no other; `None` leaves it to the routing table.
+    pub device: Option<&'a str>,
+}
+
+impl From<Marking> for Way<'_> {
+    fn from(marking: Marking) -> Self {
+        Self { marking, device: None }
+    }
+}
+
 /// What carries a flow on the outside.
 pub trait Upstream: Sized + Send {
     /// What opening one is to the policy.
@@ -76,7 +91,7 @@ pub trait Upstream: Sized + Send {
     /// Why none of them can be had.
     fn connect(
         candidates: &[SocketAddr],
-        marking: Marking,
+        way: Way<'_>,
         patience: Duration,
     ) -> impl Future<Output = Result<Connected<Self>, Reason>> + Send;
 }
@@ -88,10 +103,10 @@ impl Upstream for TcpStream {
 
     fn connect(
         candidates: &[SocketAddr],
-        marking: Marking,
+        way: Way<'_>,
         patience: Duration,
     ) -> impl Future<Output = Result<Connected, Reason>> + Send {
-        connect(candidates, marking, patience)
+        connect(candidates, way, patience)
     }
 }
 
@@ -114,12 +129,12 @@ pub struct Connected<S = TcpStream> {
 /// Cancel safe: dropped, it closes every attempt.
 pub async fn connect(
     candidates: &[SocketAddr],
-    marking: Marking,
+    way: Way<'_>,
     patience: Duration,
 ) -> Result<Connected, Reason> {
     if let [only] = candidates {
         // The usual case costs no task.
-        return match timeout(patience, attempt(*only, marking)).await {
+        return match timeout(patience, attempt(*only, way)).await {
             Ok(result) => result.map_err(|error| reason_of(&error)),
             Err(_) => Err(Reason::UpstreamTimeout),
         };
@@ -143,7 +158,10 @@ pub async fn connect(
             },
             () = sleep_until(next_start), if waiting.len() > 0 => {
                 if let Some(address) = waiting.next() {
-                    racing.spawn(attempt(address, marking));
+                    let (marking, device) = (way.marking, way.device.map(str::to_owned));
+                    racing.spawn(async move {
+                        attempt(address, Way { marking, device: device.as_deref() }).await
+                    });
                     next_start = Instant::now() + STAGGER;
                 }
             }
@@ -152,10 +170,10 @@ pub async fn connect(
     Err(last)
 }
 
-async fn attempt(address: SocketAddr, marking: Marking) -> io::Result<Connected> {
+async fn attempt(address: SocketAddr, way: Way<'_>) -> io::Result<Connected> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-    mark(SockRef::from(&socket), address, marking)?;
+    set_out(SockRef::from(&socket), address, way)?;
     socket.set_tcp_nodelay(true)?;
     let stands = match socket.connect(&address.into()) {
         Ok(()) => true,
@@ -192,7 +210,13 @@ pub fn mark_again(socket: &TcpStream, marking: Marking) -> io::Result<()> {
     socket.set_priority(marking.priority)
 }
 
-fn mark(socket: SockRef<'_>, address: SocketAddr, marking: Marking) -> io::Result<()> {
+/// Puts the socket on its way, before it is connected.
+fn set_out(socket: SockRef<'_>, address: SocketAddr, way: Way<'_>) -> io::Result<()> {
+    let marking = way.marking;
+    // This host's own addresses are not behind any device but `lo`.
+    if let Some(device) = way.device.filter(|_| !address.ip().to_canonical().is_loopback()) {
+        socket.bind_device(Some(device.as_bytes()))?;
+    }
     let tos = u32::from(marking.tos());
     if tos != 0 {
         match address {
@@ -266,15 +290,17 @@ mod tests {
         let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let marking = Marking { dscp: 46, priority: 6 };
         let all = [dead, listener.local_addr().unwrap()];
-        let connected = connect(&all, marking, Duration::from_secs(5)).await.unwrap();
+        let connected = connect(&all, marking.into(), Duration::from_secs(5)).await.unwrap();
         assert_eq!((connected.remote, connected.stream.peer_addr().unwrap()), (all[1], all[1]));
         assert_eq!(connected.local, connected.stream.local_addr().unwrap());
         let socket = SockRef::from(&connected.stream);
         assert_eq!(socket.tos_v4().unwrap(), 46 << 2);
+        // Trap 7 of the standards' digest: the type of service sets the priority (0xb8 would make it 4), so ours comes last.
+        assert_eq!(socket.priority().unwrap(), 6);
         assert!(socket.tcp_nodelay().unwrap());
-        let refused = connect(&[dead], marking, Duration::from_secs(5)).await.unwrap_err();
+        let refused = connect(&[dead], marking.into(), Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(refused, Reason::UpstreamRefused);
-        let refused = connect(&[dead, dead], marking, Duration::from_secs(5)).await.unwrap_err();
+        let refused = connect(&[dead, dead], marking.into(), Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(refused, Reason::UpstreamRefused);
     }
 
@@ -304,14 +330,14 @@ mod tests {
         let (listener, filling) = full();
         let address = listener.local_addr().unwrap();
         let marking = Marking { dscp: 0, priority: 0 };
-        let late = connect(&[address], marking, Duration::from_millis(100)).await.unwrap_err();
+        let late = connect(&[address], marking.into(), Duration::from_millis(100)).await.unwrap_err();
         assert_eq!(late, Reason::UpstreamTimeout);
         let accepting = tokio::task::spawn_blocking(move || {
             std::thread::sleep(Duration::from_millis(100));
             filling.iter().for_each(|_| drop(listener.accept()));
             listener
         });
-        let connected = connect(&[address], marking, Duration::from_secs(20)).await.unwrap();
+        let connected = connect(&[address], marking.into(), Duration::from_secs(20)).await.unwrap();
         assert_eq!(connected.stream.peer_addr().unwrap(), address);
         drop((accepting.await, connected));
     }

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use super::fixed::Fixed;
+use super::linux::LinuxControl;
 use super::modem::ModemControl;
 use super::{
     BearerEvent, Capacity, DEADLINE, Granted, NegotiationFault, NetworkControl, Report, Request, SessionId,
@@ -22,6 +23,7 @@ use crate::clock;
 use crate::config::{self, BearerKind};
 use crate::events::Event;
 use crate::gate::Gate;
+use crate::qos;
 
 /// One bearer.
 pub struct Bearer {
@@ -140,6 +142,7 @@ const OTHERWISE: &str = "granted-otherwise";
 /// Every bearer.
 pub struct Bearers {
     all: Vec<Bearer>,
+    devices: Vec<Arc<LinuxControl>>,
     modems: Vec<(Arc<str>, Arc<ModemControl>)>,
     events: broadcast::Sender<BearerEvent>,
 }
@@ -148,7 +151,7 @@ impl Bearers {
     /// Those of the configuration; without any, one without limits.
     pub fn new(configured: &[config::Bearer], negotiations: &IntCounterVec) -> Self {
         let events = broadcast::Sender::new(EVENTS_MAX);
-        let mut bearers = Self { all: Vec::new(), modems: Vec::new(), events };
+        let mut bearers = Self { all: Vec::new(), devices: Vec::new(), modems: Vec::new(), events };
         let unlimited = config::Bearer::unlimited();
         let configured = if configured.is_empty() { std::slice::from_ref(&unlimited) } else { configured };
         for bearer in configured {
@@ -173,7 +176,13 @@ impl Bearers {
                 self.modems.push((Arc::clone(report.name()), Arc::clone(&control)));
                 control
             }
-            BearerKind::Linux | BearerKind::Camara | BearerKind::Tunnel => {
+            BearerKind::Linux => {
+                let device = configured.device.clone().unwrap_or_default();
+                let control = Arc::new(LinuxControl::new(Arc::clone(&report), device));
+                self.devices.push(Arc::clone(&control));
+                control
+            }
+            BearerKind::Camara | BearerKind::Tunnel => {
                 let says =
                     format!("this version cannot control bearers of kind {}", configured.kind.as_str());
                 report.down(Why::new("kind-not-supported", says));
@@ -200,6 +209,13 @@ impl Bearers {
     /// The one that flows use: the first that is up, else the first. (Which flow uses which is not chosen yet.)
     pub fn first(&self) -> Option<&Bearer> {
         self.all.iter().find(|bearer| bearer.status().is_up()).or_else(|| self.all.first())
+    }
+
+    /// The network device that flows go out by, where they are not left to the routing table: that of the bearer that they
+    /// use, if it is one.
+    pub fn device(&self) -> Option<&str> {
+        let bearer = self.first().filter(|bearer| bearer.kind == BearerKind::Linux)?;
+        bearer.device.as_deref()
     }
 
     /// Every one of them, in the order of the configuration.
@@ -254,15 +270,28 @@ pub async fn keep(gate: Arc<Gate>) {
     for (_, modem) in &gate.bearers.modems {
         tokio::spawn(Arc::clone(modem).run());
     }
+    for device in &gate.bearers.devices {
+        if let Err(error) = device.follow() {
+            tracing::error!(%error, "a network device cannot be followed");
+        }
+    }
     loop {
         let event = tokio::select! {
             () = gate.stopped() => return,
             event = events.recv() => event,
         };
         match event {
-            Ok(event) => note(&gate, event),
+            Ok(event) => {
+                let is_of_one = matches!(event.what, What::Renegotiated(..) | What::SessionLost(..));
+                note(&gate, event);
+                // What it may promise is another now: guarantees are judged anew.
+                if !is_of_one {
+                    qos::capacity_changed(&gate);
+                }
+            }
             Err(broadcast::error::RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "bearers changed faster than it could be written down");
+                qos::capacity_changed(&gate);
             }
             Err(broadcast::error::RecvError::Closed) => return,
         }

@@ -7,6 +7,7 @@
 pub mod fault;
 pub mod fixed;
 mod keeper;
+pub mod linux;
 pub mod modem;
 mod report;
 

@@ -16,7 +16,7 @@ pub struct Bearer {
     pub name: String,
     /// How it is controlled.
     pub kind: BearerKind,
-    /// The serial port of a modem, whose card counts.
+    /// The serial port of a modem, whose card counts; the network device of the kernel's.
     pub device: Option<String>,
     /// How a modem is used.
     pub modem: ModemSettings,
@@ -87,6 +87,22 @@ pub(super) fn checked(raw: &Raw, layers: &Layers) -> Result<Vec<Bearer>, ConfigE
             if is_set && !kinds.contains(&bearer.kind) {
                 let kind = bearer.kind.as_str();
                 return wrong(key, format!("a bearer of kind {kind} has no `{key}`: leave it out"));
+            }
+        }
+        if bearer.kind == BearerKind::Linux {
+            let Some(device) = &bearer.device else {
+                return wrong(
+                    "name",
+                    "a bearer of kind linux needs `device`, the name of a network device".to_owned(),
+                );
+            };
+            // As the kernel wants them (IFNAMSIZ).
+            let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b':');
+            if device.is_empty() || device.len() > 15 || !device.bytes().all(plain) {
+                return wrong(
+                    "device",
+                    "this is no name of a network device: write one as in `wwan0`".to_owned(),
+                );
             }
         }
         if let Some(Err(error)) = bearer.apn.as_deref().map(pdp::apn) {

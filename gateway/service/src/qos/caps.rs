@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use mexe_model::{Reason, SecurityDomain, Trust};
+use mexe_model::{BitRate, Reason, SecurityDomain, Trust};
 use mexe_qos::admission::Reservable;
 use mexe_qos::attributes::PriorityLevel;
 use mexe_qos::negotiation::{Most, Source};
 use mexe_qos::{Profile, Rate};
 
+use crate::bearer::{Bearer, Status};
 use crate::gate::Gate;
 use crate::refused::Refused;
 
@@ -16,24 +17,28 @@ const RESERVABLE: u8 = 80;
 /// The most important level that an app outside the operator's domain can have: those above are the operator's own.
 const LEVEL_OF_OTHERS: u8 = 9;
 
-/// What may be promised on the bearer, each way. No `[[bearer]]`, or one without a rate, is no limit.
+/// What may be promised on the bearer now, each way: nothing while it is down. No `[[bearer]]`, or one whose capacity is not
+/// known, is no limit.
 pub fn reservable(gate: &Gate) -> Reservable {
-    let config = gate.config();
-    let bearer = config.bearers.first();
-    let up = bearer.and_then(|bearer| bearer.uplink).map(|rate| rate.get());
-    let down = bearer.and_then(|bearer| bearer.downlink).map(|rate| rate.get());
-    Reservable::of(up, down, RESERVABLE)
+    match gate.bearers.first().map(Bearer::status) {
+        Some(status) if status.is_up() => {
+            let [up, down] = [status.capacity.up, status.capacity.down].map(|rate| rate.map(BitRate::get));
+            Reservable::of(up, down, RESERVABLE)
+        }
+        Some(_) => Reservable { up: Some(0), down: Some(0) },
+        None => Reservable::default(),
+    }
 }
 
 /// What caps a stream of an app in that column of the security table. Whoever may not have more gets best effort.
 pub fn caps(gate: &Gate, trust: Trust, may_have_more: bool) -> Vec<(Source, Most)> {
-    let config = gate.config();
-    let bearer = config.bearers.first();
+    let carries = gate.bearers.first().map(Bearer::status).filter(Status::is_up);
+    let carries = carries.map(|status| status.capacity).unwrap_or_default();
     let promised = reservable(gate);
     let guarantee = |most: Option<u64>| most.and_then(Rate::bits_per_second);
     let carries = Most {
-        max_bitrate_up: bearer.and_then(|bearer| bearer.uplink).map(Rate::At),
-        max_bitrate_down: bearer.and_then(|bearer| bearer.downlink).map(Rate::At),
+        max_bitrate_up: carries.up.map(Rate::At),
+        max_bitrate_down: carries.down.map(Rate::At),
         guaranteed_bitrate_up: guarantee(promised.up),
         guaranteed_bitrate_down: guarantee(promised.down),
         ..Most::default()

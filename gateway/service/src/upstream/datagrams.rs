@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use mexe_model::Reason;
 use mexe_policy::ActionId;
-use mexe_qos::Marking;
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::{Connected, Upstream, mark, reason_of};
+use super::{Connected, Upstream, Way, reason_of, set_out};
 use crate::gate::OwnActions;
 
 impl Upstream for UdpSocket {
@@ -25,12 +24,12 @@ impl Upstream for UdpSocket {
     /// The first candidate that there is a way to: nothing else can be told of them before one answers.
     async fn connect(
         candidates: &[SocketAddr],
-        marking: Marking,
+        way: Way<'_>,
         _patience: Duration,
     ) -> Result<Connected<Self>, Reason> {
         let mut last = Reason::UpstreamUnreachable;
         for candidate in candidates {
-            match attempt(*candidate, marking) {
+            match attempt(*candidate, way) {
                 Ok(connected) => return Ok(connected),
                 Err(error) => last = reason_of(&error),
             }
@@ -39,10 +38,10 @@ impl Upstream for UdpSocket {
     }
 }
 
-fn attempt(address: SocketAddr, marking: Marking) -> io::Result<Connected<UdpSocket>> {
+fn attempt(address: SocketAddr, way: Way<'_>) -> io::Result<Connected<UdpSocket>> {
     let kind = Type::DGRAM.nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
-    mark(SockRef::from(&socket), address, marking)?;
+    set_out(SockRef::from(&socket), address, way)?;
     // The app learns from what does not arrive how large its datagrams may be; one lost fragment loses the datagram.
     match address {
         SocketAddr::V4(_) => set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?,
@@ -60,6 +59,8 @@ fn attempt(address: SocketAddr, marking: Marking) -> io::Result<Connected<UdpSoc
 
 #[cfg(test)]
 mod tests {
+    use mexe_qos::Marking;
+
     use super::*;
 
     #[tokio::test]
@@ -69,7 +70,7 @@ mod tests {
         // Broadcast: the kernel refuses it to a socket that did not ask for it.
         let all = ["255.255.255.255:9".parse().unwrap(), there];
         let marking = Marking { dscp: 46, priority: 6 };
-        let connected = <UdpSocket as Upstream>::connect(&all, marking, Duration::ZERO).await.unwrap();
+        let connected = <UdpSocket as Upstream>::connect(&all, marking.into(), Duration::ZERO).await.unwrap();
         assert_eq!(connected.remote, there);
         assert_eq!(SockRef::from(&connected.stream).tos_v4().unwrap(), 46 << 2);
         let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -78,7 +79,8 @@ mod tests {
         let mut buffer = [0; 64];
         let (length, from) = connected.stream.recv_from(&mut buffer).await.unwrap();
         assert_eq!((&buffer[..length], from), (&b"answer"[..], there));
-        let none = <UdpSocket as Upstream>::connect(&all[..1], marking, Duration::ZERO).await.unwrap_err();
+        let none =
+            <UdpSocket as Upstream>::connect(&all[..1], marking.into(), Duration::ZERO).await.unwrap_err();
         assert_eq!(none, Reason::UpstreamUnreachable);
     }
 }

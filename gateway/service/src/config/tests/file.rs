@@ -88,6 +88,11 @@ fn every_mistake_is_told_with_line_and_column() {
             "[[bearer]]\nname = \"a\"\nkind = \"modem\"\npackets = \"ipx\"",
             "4:11: unknown value `ipx`, expected one of `ipv4`, `ipv6`, `ipv4v6`",
         ),
+        ("[[bearer]]\nname = \"a\"\nkind = \"linux\"", "2:8: a bearer of kind linux needs `device`"),
+        (
+            "[[bearer]]\nname = \"a\"\nkind = \"linux\"\ndevice = \"../x\"",
+            "4:10: this is no name of a network device",
+        ),
         ("[runtime.jar]", "1:1: missing key `command`"),
         ("[runtime.jar]\ncommand = \"java\"", "2:11: invalid type: string \"java\", expected a list"),
         ("[runtime.jar]\ncommand = [1]", "2:12: invalid type: integer `1`, expected a string"),
