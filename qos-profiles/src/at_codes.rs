@@ -7,7 +7,7 @@
 
 mod eps;
 
-pub use eps::{read_eps, write_eps};
+pub use eps::{may_be_asked, read_eps, write_eps};
 
 use mexe_model::BitRate;
 

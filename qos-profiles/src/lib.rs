@@ -1,6 +1,7 @@
-//! What a stream gets: its traffic class, the marks that go with the class, the profile that an app asks for, and the
-//! exact meter that holds it to the profile's bit rate. Values in, values out: nothing here reads a clock, a file or a
-//! socket. Whether an app may have more than background is not decided here but in `mexe-policy` (action `network.qos`).
+//! What a stream gets: its traffic class, the marks that go with the class, the profile that an app asks for, the
+//! attributes that a bearer is asked for, in the codings in which it is asked, and the exact meter that holds a stream to
+//! its bit rate. Values in, values out: nothing here reads a clock, a file or a socket. Whether an app may have more than
+//! background is not decided here but in `mexe-policy` (action `network.qos`).
 //!
 //! ```
 //! use mexe_model::Instant;

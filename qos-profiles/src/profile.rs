@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use mexe_model::BitRate;
 
-use crate::attributes::{ErroneousSdus, MaxSdu, SourceStatistics, TransferDelay};
+use crate::attributes::{ErroneousSdus, Finding, MaxSdu, SourceStatistics, TransferDelay};
 use crate::{Arp, Attributes, ErrorRatio, Rate, Rule, Thp, TrafficClass};
 
 mod read;
@@ -173,6 +173,17 @@ impl ProfileSet {
         let by_rule =
             || self.rules.iter().find(|(rule, _)| rule.covers(host, port)).map(|(_, profile)| profile);
         by_name.or_else(by_rule).or_else(|| self.get(default)).unwrap_or(&self.background)
+    }
+
+    /// What profiles ask for that no network has to give, one line each: outside the ranges that are recommended for their
+    /// class. A profile is taken up all the same; networks negotiate such values into range.
+    pub fn doubts(&self) -> impl Iterator<Item = String> {
+        self.iter().flat_map(|profile| {
+            let about = move |finding: Finding| {
+                format!("profile `{}`: `{}`: {}", profile.name, finding.attribute, finding.what)
+            };
+            profile.attributes().check().into_iter().map(about)
+        })
     }
 
     /// The profile of a stream that may not have what it asks for.

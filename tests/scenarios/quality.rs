@@ -14,7 +14,7 @@ use rig::cli::code;
 use rig::exact::{Http, Way, ask, credentials, socks};
 use rig::program::{install, install_for, native};
 use rig::raw::{Credentials, basic};
-use rig::{Origin, Output, Rig, World, binary, wait, world};
+use rig::{Origin, Output, Rig, World, binary, packages, wait, world};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType};
 use serde_json::{Value, json};
 
@@ -354,4 +354,31 @@ fn what_is_no_element_is_a_mistake_in_the_command_line() {
         assert!(output.stderr.contains(what), "{hex}: {}", output.stderr);
         assert_eq!((output.stderr.lines().count(), output.stdout.as_str()), (1, ""), "{hex}");
     }
+}
+
+#[test]
+fn a_mistaken_profile_is_refused_with_its_place_and_an_odd_one_only_doubted() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: &str| {
+        let head = "name = \"own\"\ndescription = \"d\"\nclass = \"streaming\"\n";
+        packages::write(&folder.path().join("own.toml"), format!("{head}{text}").as_bytes());
+    };
+    let profiles = format!("profiles = \"{}\"", folder.path().display());
+    let mut rig = Rig::builder().section("qos", &profiles).prepare();
+    let config = rig.config_file().display().to_string();
+    let check = |rig: &Rig, ends| rig.cli(["check-config", "--config", &config]).ended(ends);
+
+    write("traffic_handling_priority = 1\n");
+    let wrong = check(&rig, code::FAULT).stderr;
+    assert!(
+        wrong.contains("own.toml:4:29: `traffic_handling_priority` does nothing in class streaming"),
+        "{wrong}"
+    );
+    write("sdu_error_ratio = \"1e-6\"\n");
+    let odd = check(&rig, code::DONE);
+    let doubt = "profile `own`: `sdu_error_ratio`: 1e-6 is not recommended for class streaming";
+    assert_eq!(odd.stderr, format!("mexegate: {doubt}\n"));
+    assert!(odd.stdout.contains("qos.profiles"), "{}", odd.stdout);
+    rig.spawn();
+    wait::until("the doubt in the log", || rig.log().contains(doubt).then_some(()));
 }

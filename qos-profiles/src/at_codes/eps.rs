@@ -21,6 +21,12 @@ pub fn write_eps(qos: &EpsQos) -> String {
     )
 }
 
+/// Whether `+CGEQOS` may ask for that QCI: the others (65 to 67, 69, 70 and what nobody describes) answer with
+/// `+CME ERROR: 181`. 10 may be asked for over satellites only.
+pub const fn may_be_asked(qci: Qci) -> bool {
+    matches!(qci.get(), 1..=10 | 71..=76 | 79 | 80 | 82..=85 | 128..=254)
+}
+
 /// Reads the parameters of `+CGEQOS` or an answer of `+CGEQOSRDP` after the context's number: the bearer's, and what all
 /// bearers without a guarantee may carry together, where it is said. A rate of 0 is not said.
 ///

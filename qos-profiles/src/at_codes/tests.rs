@@ -121,6 +121,16 @@ fn what_is_not_of_its_kind_is_named_with_its_place() {
 }
 
 #[test]
+fn the_qcis_of_public_safety_cannot_be_asked_for() {
+    let all = (1..=254).filter_map(Qci::new);
+    let refused: Vec<_> = all.filter(|qci| !may_be_asked(*qci)).map(Qci::get).collect();
+    for qci in [65, 66, 67, 69, 70, 86, 127] {
+        assert!(refused.contains(&qci), "{qci}");
+    }
+    assert_eq!(refused.len(), 254 - (10 + 6 + 2 + 4 + 127));
+}
+
+#[test]
 fn release_97_has_the_precedence_first() {
     let classes = read_release97("1,2,3,4,31").unwrap();
     assert_eq!(classes.precedence, PrecedenceClass::new(1));

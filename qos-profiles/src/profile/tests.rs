@@ -203,9 +203,20 @@ fn every_field_of_a_file_reaches_the_attributes() {
 
 #[test]
 fn nothing_is_to_be_said_about_a_shipped_profile() {
-    for profile in ProfileSet::shipped().iter() {
-        assert_eq!(profile.attributes().check(), [], "{}", profile.name);
-    }
+    assert_eq!(ProfileSet::shipped().doubts().collect::<Vec<_>>(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_profile_outside_the_recommended_ranges_is_taken_up_and_doubted() {
+    let set = one(&own("sdu_error_ratio = \"1e-6\"\ntransfer_delay = 100\n")).unwrap();
+    let doubts: Vec<_> = set.doubts().collect();
+    assert_eq!(
+        doubts,
+        [
+            "profile `own`: `sdu_error_ratio`: 1e-6 is not recommended for class streaming",
+            "profile `own`: `transfer_delay`: 100 ms is less than class streaming usually gets (250 ms)",
+        ]
+    );
 }
 
 /// TS 26.114, annex E: what a standard itself makes of the attributes.

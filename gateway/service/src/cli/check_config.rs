@@ -1,12 +1,12 @@
-//! `check-config`: validates the configuration and shows where each value comes from. What is right is decided in
-//! `config`; here it is printed.
+//! `check-config`: validates the configuration with the files that it names, and shows where each value comes from. What is
+//! right is decided in `config` and by those who read the files; here it is printed. A doubt is no fault.
 
 use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::fault::{Fault, Stop};
-use super::{Exit, Global, printable};
+use super::{Exit, Global, complain, printable};
 use crate::config::{self, ConfigError, Mode, Overrides};
 use crate::serve;
 
@@ -20,7 +20,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
     let loaded = load(args.config.clone(), global).map_err(Fault::from)?;
-    serve::check_tables(&loaded).map_err(Fault::from)?;
+    for doubt in serve::check_tables(&loaded).map_err(Fault::from)? {
+        complain(&doubt);
+    }
     global.print(&json!(loaded.report), |_| {
         let lines: Vec<_> =
             loaded.report.to_string().lines().map(|line| printable(line).to_string()).collect();

@@ -50,13 +50,15 @@ pub(super) fn exclusions(config: &Config, guard: &Guard) -> Result<Exclusions, S
     }
 }
 
-/// Whether table, added actions and exclusions can be read; for `check-config`.
+/// Whether table, added actions, exclusions and profiles can be read, and what is to be doubted about the profiles; for
+/// `check-config`.
 ///
 /// # Errors
 /// What is wrong, with its place.
-pub fn check_tables(loaded: &Loaded) -> Result<(), ServeError> {
+pub fn check_tables(loaded: &Loaded) -> Result<Vec<String>, ServeError> {
     security_table(&loaded.config, &loaded.guard)?;
-    exclusions(&loaded.config, &loaded.guard).map(|_| ())
+    exclusions(&loaded.config, &loaded.guard)?;
+    profiles(&loaded.config).map(|profiles| profiles.doubts().collect())
 }
 
 fn table_file<T>(
@@ -164,8 +166,12 @@ pub(super) fn profiles(config: &Config) -> Result<ProfileSet, ServeError> {
         }
     }
     files.sort();
-    ProfileSet::from_files(files)
-        .map_err(|error| ServeError::File { path: folder.clone(), what: error.to_string() })
+    let profiles = ProfileSet::from_files(files)
+        .map_err(|error| ServeError::File { path: folder.clone(), what: error.to_string() })?;
+    for doubt in profiles.doubts() {
+        tracing::warn!("{doubt}");
+    }
+    Ok(profiles)
 }
 
 pub(super) fn journal_options(config: &Config) -> Options {
