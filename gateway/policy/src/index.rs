@@ -272,6 +272,11 @@ impl AppGrants {
         &self.grants
     }
 
+    /// The ids of the grants, in order.
+    pub(crate) fn ids(&self) -> Vec<GrantId> {
+        self.grants.iter().map(|grant| grant.id()).collect()
+    }
+
     pub(crate) fn grant(&self, id: GrantId) -> Option<&Arc<Grant>> {
         let at = self.grants.binary_search_by_key(&id, |grant| grant.id()).ok()?;
         self.grants.get(at)

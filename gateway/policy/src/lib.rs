@@ -66,6 +66,7 @@ pub mod grant;
 mod index;
 pub mod name;
 mod net;
+mod owners;
 pub mod policy;
 pub mod prompts;
 pub mod schedule;

@@ -11,6 +11,7 @@ use mexe_model::{AppId, GrantId, Instant, Permission, RunId};
 use crate::exclusion::Exclusions;
 use crate::grant::{Binding, Grant};
 use crate::index::AppGrants;
+use crate::owners::Owners;
 use crate::shadow::Candidate;
 use crate::surroundings::Surroundings;
 use crate::table::{ActionId, SecurityTable};
@@ -57,6 +58,8 @@ struct State {
     settings: Settings,
     surroundings: Arc<Surroundings>,
     apps: HashMap<AppId, Arc<AppGrants>, RandomState>,
+    /// Whose each grant is.
+    owners: Owners,
     /// Live runs, and whose they are.
     runs: HashMap<RunId, AppId>,
     clock: Option<LocalClock>,
@@ -67,10 +70,14 @@ struct State {
 impl State {
     /// Puts other grants in place of an app's.
     fn set_grants(&mut self, app: &AppId, grants: Vec<Arc<Grant>>) {
-        if grants.is_empty() {
+        let before = self.apps.get(app).map(|index| index.ids()).unwrap_or_default();
+        let index = AppGrants::build(grants);
+        let after = index.ids();
+        self.owners.change(app, &before, &after);
+        if after.is_empty() {
             self.apps.remove(app);
         } else {
-            self.apps.insert(app.clone(), Arc::new(AppGrants::build(grants)));
+            self.apps.insert(app.clone(), Arc::new(index));
         }
     }
 }
@@ -85,6 +92,7 @@ impl Policy {
             settings,
             surroundings,
             apps: HashMap::default(),
+            owners: Owners::default(),
             runs: HashMap::new(),
             clock: None,
             exclusions: Arc::default(),
@@ -136,7 +144,7 @@ impl Policy {
 
     /// One grant.
     pub fn grant(&self, id: GrantId) -> Option<&Arc<Grant>> {
-        self.0.apps.values().find_map(|app| app.grant(id))
+        self.index(self.0.owners.of(id)?)?.grant(id)
     }
 
     /// When the next grant after `now` expires, and its flows must be cut.
@@ -266,7 +274,7 @@ impl Policy {
     pub fn app_removed(&self, app: &AppId) -> (Self, Vec<GrantId>) {
         let dropped = self.grants_of(app).iter().map(|grant| grant.id()).collect();
         let policy = self.changed(|state| {
-            state.apps.remove(app);
+            state.set_grants(app, Vec::new());
             state.runs.retain(|_, owner| owner != app);
         });
         (policy, dropped)

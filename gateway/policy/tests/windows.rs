@@ -20,7 +20,10 @@ const MINUTE: u64 = 60_000_000_000;
 fn hours() -> impl Strategy<Value = Hours> {
     let part = (proptest::sample::select(&Weekday::ALL[..]), 0..DAY, 1..=DAY);
     let part = part.prop_map(|(day, from, length)| DayHours { day, from, to: (from + length).min(DAY) });
-    proptest::collection::vec(part, 1..5).prop_map(|parts| Hours::new(parts).unwrap())
+    // Now and then more stretches than a few windows are kept in one piece with.
+    let count = prop_oneof![20 => 1..5_usize, 1 => 9..16_usize];
+    let parts = count.prop_flat_map(move |count| proptest::collection::vec(part.clone(), count));
+    parts.prop_map(|parts| Hours::new(parts).unwrap())
 }
 
 /// Two weeks, in minutes from the begin.
