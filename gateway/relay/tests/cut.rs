@@ -90,7 +90,7 @@ async fn a_flow_that_one_side_has_finished_is_cut() {
 #[tokio::test]
 async fn a_flow_that_waits_for_its_meter_is_cut() {
     for strategy in STRATEGIES {
-        let slow = || Some(Meter::new(BitRate::bits_per_second(8).unwrap(), 1500, clock::now()));
+        let slow = || Some(Meter::new(BitRate::bits_per_second(8).unwrap(), 1500, clock::now()).into());
         let limits = Limits { up: slow(), down: slow(), allowance: None };
         let mut flow = Flow::start(Options { strategy, limits, ..options() }).await;
         flow.app.write_all(&[1; 4000]).await.unwrap();
