@@ -239,7 +239,7 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
     };
     let books = books.opened(&lease, ticket.grant, upstream.remote);
     let now = clock::now();
-    let meter = |rate: Option<BitRate>| rate.map(|rate| Meter::new(rate, quality.profile.burst, now));
+    let meter = |rate: Option<BitRate>| rate.map(|rate| Meter::new(rate, quality.profile.burst, now).into());
     let limits = Limits {
         up: meter(quality.profile.max_bitrate_up),
         down: meter(quality.profile.max_bitrate_down),
