@@ -77,7 +77,7 @@ fn start(mover: Mover, flows: u64, to: SocketAddr) -> (SocketAddr, thread::JoinH
                         }
                         Mover::OursMetered => {
                             let rate = BitRate::bits_per_second(BitRate::MAX).unwrap();
-                            let meter = || Some(Meter::new(rate, Meter::MAX_BURST, clock::now()));
+                            let meter = || Some(Meter::new(rate, Meter::MAX_BURST, clock::now()).into());
                             options.limits = Limits { up: meter(), down: meter(), allowance: None };
                             relay::run(client, upstream, &mut lease, options).await;
                         }

@@ -1,4 +1,4 @@
-//! One direction of a flow: reads from one socket, writes to the other, asks the meter before each write and looks at the
+//! One direction of a flow: reads from one socket, writes to the other, asks the limit before each write and looks at the
 //! lease before each write. Decides how much to move in one turn, whether to copy or to splice, and when the direction has
 //! ended. Called by `relay`, twice for each turn of a flow's task.
 
@@ -9,14 +9,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use mexe_model::{Instant, Reason};
-use mexe_qos::{Grant, Meter};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::allowance::{Allowance, Taken};
+use crate::back_pressure::{Sender, fit};
 use crate::clock;
 use crate::copy::{BUFFER, Held};
 use crate::lease::Lease;
+use crate::limit::{Limit, Room};
 use crate::pipe::{Pipe, PipePool};
 use crate::queue::{Delivery, delivery};
 use crate::relay::Strategy;
@@ -36,9 +37,12 @@ const REFILL: Duration = Duration::from_millis(2);
 pub(crate) struct Direction {
     held: Held,
     pipe: Option<Pipe>,
-    meter: Option<Meter>,
+    limit: Option<Limit>,
+    sender: Sender,
+    /// The chunk that the queues of the kernel are fitted to; 0 when they are as they were.
+    fitted: u64,
     allowance: Option<Arc<Allowance>>,
-    /// The meter or the allowance lets nothing through before this instant.
+    /// The limit or the allowance lets nothing through before this instant.
     pub(crate) wait: Option<Instant>,
     /// Bytes that were written.
     pub(crate) moved: u64,
@@ -97,7 +101,8 @@ pub(crate) struct Sight<'a> {
 impl Direction {
     pub(crate) fn new(
         early: Vec<u8>,
-        meter: Option<Meter>,
+        sender: Sender,
+        limit: Option<Limit>,
         allowance: Option<Arc<Allowance>>,
         strategy: Strategy,
     ) -> Self {
@@ -108,7 +113,19 @@ impl Direction {
         };
         let held = Held::early(early);
         let stage = Stage::Open;
-        Self { held, pipe: None, meter, allowance, wait: None, moved: 0, stage, told: false, mover }
+        Self {
+            held,
+            pipe: None,
+            limit,
+            sender,
+            fitted: 0,
+            allowance,
+            wait: None,
+            moved: 0,
+            stage,
+            told: false,
+            mover,
+        }
     }
 
     /// Moves what can be moved now.
@@ -148,8 +165,8 @@ impl Direction {
     }
 
     /// Holds it to another rate.
-    pub(crate) fn limit(&mut self, meter: Option<Meter>) {
-        self.meter = meter;
+    pub(crate) fn limit(&mut self, limit: Option<Limit>) {
+        self.limit = limit;
         self.wait = None;
     }
 
@@ -185,10 +202,9 @@ impl Direction {
         self.pipe.as_ref().map_or(self.held.len(), |pipe| pipe.filled)
     }
 
-    /// Writes what the allowance and the meter let through, and charges what was written.
+    /// Writes what the allowance and the limit let through, and charges what was written.
     fn write(&mut self, sight: &mut Sight<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut due = self.waiting();
-        let mut asked = None;
         self.wait = None;
         let mut taken = 0;
         if let Some(allowance) = &self.allowance {
@@ -204,26 +220,25 @@ impl Direction {
                 }
             }
         }
-        if let Some(meter) = &mut self.meter {
-            let now = clock::now();
-            match meter.ask(now, wide(due)) {
-                Grant::Advance(granted) => due = narrow(granted),
-                Grant::WaitUntil(until) => {
-                    self.wait = Some(until);
+        if let Some(limit) = &mut self.limit {
+            match limit.ask(wide(due), cx.waker()) {
+                Room::Bytes(granted) => due = narrow(granted),
+                later => {
+                    if let Room::NotBefore(until) = later {
+                        self.wait = Some(until);
+                    }
                     self.allowance.iter().for_each(|allowance| allowance.give_back(taken));
                     return Poll::Pending;
                 }
             }
-            asked = Some(now);
         }
         let result = match &mut self.pipe {
             Some(pipe) => splice::drain(pipe, sight.to, due, cx),
             None => self.held.drain(sight.to, due, cx),
         };
         let written = if let Poll::Ready(Ok(n)) = result { n } else { 0 };
-        if let (Some(meter), Some(now)) = (&mut self.meter, asked) {
-            // The write did not wait, so it is still the instant of the asking.
-            meter.refund(now, wide(due.saturating_sub(written)));
+        if let Some(limit) = &mut self.limit {
+            limit.settle(wide(due), wide(written));
         }
         if let Some(allowance) = &self.allowance {
             allowance.give_back(taken.saturating_sub(wide(written)));
@@ -239,8 +254,9 @@ impl Direction {
     }
 
     fn read(&mut self, sight: &mut Sight<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // What is read waits for the meter here, so it should not be more than the meter lets through soon.
-        let most = self.meter.as_ref().map_or(usize::MAX, |m| narrow(m.quantum()));
+        // What is read waits here for the limit, so it should not be more than that lets through soon.
+        let most = self.limit.as_ref().map_or(usize::MAX, |limit| narrow(limit.quantum()));
+        self.fit(sight);
         if matches!(self.mover, Mover::Splice { .. } | Mover::SpliceOnly) {
             // An idle flow holds no pipe: first see whether there is anything to read.
             ready!(sight.from.poll_read_ready(cx))?;
@@ -259,6 +275,16 @@ impl Direction {
         let read = ready!(self.held.fill(sight.from, most, cx))?;
         self.judge_copy(read);
         Poll::Ready(Ok(read))
+    }
+
+    /// Fits the queues of the kernel to the bearer, when there is one and when it has changed.
+    fn fit(&mut self, sight: &Sight<'_>) {
+        let Some(chunk) = self.limit.as_ref().and_then(Limit::bearer_chunk) else { return };
+        // A flow that never had a limit keeps what the kernel chose.
+        if chunk != self.fitted && (self.fitted != 0 || chunk != u64::MAX) {
+            self.fitted = chunk;
+            fit(sight.from, sight.to, self.sender, chunk);
+        }
     }
 
     fn judge_copy(&mut self, read: usize) {

@@ -18,6 +18,8 @@
 
 #[cfg(not(loom))]
 mod allowance;
+#[cfg(not(loom))]
+mod back_pressure;
 mod cancel;
 #[cfg(not(loom))]
 pub mod clock;
@@ -27,6 +29,8 @@ mod copy;
 mod direction;
 pub mod lease;
 pub mod ledger;
+#[cfg(not(loom))]
+pub mod limit;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(not(loom))]
@@ -36,6 +40,8 @@ mod queue;
 #[cfg(not(loom))]
 pub mod relay;
 #[cfg(not(loom))]
+pub mod shaper;
+#[cfg(not(loom))]
 mod splice;
 
 #[cfg(not(loom))]
@@ -43,6 +49,10 @@ pub use allowance::{Allowance, Taken};
 pub use lease::{Lease, LeaseHandle};
 pub use ledger::{Closed, Key, LeaseKeys, Leases};
 #[cfg(not(loom))]
+pub use limit::{Limit, Room};
+#[cfg(not(loom))]
 pub use pipe::PipePool;
 #[cfg(not(loom))]
 pub use relay::{Early, End, Limits, Options, Outcome, Side, Strategy};
+#[cfg(not(loom))]
+pub use shaper::{Shaper, ShaperRemote, Shaping};

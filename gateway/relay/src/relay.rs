@@ -11,14 +11,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use mexe_model::{Instant, Reason};
-use mexe_qos::Meter;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::allowance::Allowance;
+use crate::back_pressure::Sender;
 use crate::clock;
 use crate::direction::{Direction, Sight, Turn};
 use crate::lease::Lease;
+use crate::limit::Limit;
 use crate::pipe::PipePool;
 use crate::queue::Delivery;
 
@@ -50,9 +51,9 @@ impl Options {
 #[derive(Debug, Default)]
 pub struct Limits {
     /// From the client to the upstream.
-    pub up: Option<Meter>,
+    pub up: Option<Limit>,
     /// From the upstream to the client.
-    pub down: Option<Meter>,
+    pub down: Option<Limit>,
     /// The budget that both directions use up, which other flows may share.
     pub allowance: Option<Arc<Allowance>>,
 }
@@ -119,8 +120,8 @@ pub fn run(client: TcpStream, upstream: TcpStream, lease: &mut Lease, options: O
     let Options { idle, limits, early, strategy, pipes } = options;
     Relay {
         pair: Some(Pair { client, upstream }),
-        up: Direction::new(early.up, limits.up, limits.allowance.clone(), strategy),
-        down: Direction::new(early.down, limits.down, limits.allowance, strategy),
+        up: Direction::new(early.up, Sender::Near, limits.up, limits.allowance.clone(), strategy),
+        down: Direction::new(early.down, Sender::Far, limits.down, limits.allowance, strategy),
         lease,
         pipes,
         idle,
@@ -185,7 +186,7 @@ impl Relay<'_> {
     }
 
     /// Holds the directions to other rates from the next poll on.
-    pub fn limit(&mut self, up: Option<Meter>, down: Option<Meter>) {
+    pub fn limit(&mut self, up: Option<Limit>, down: Option<Limit>) {
         self.up.limit(up);
         self.down.limit(down);
     }

@@ -76,7 +76,7 @@ async fn a_lease_taken_back_before_the_relay_lets_no_byte_through() {
 #[tokio::test]
 async fn what_was_read_and_not_handed_on_is_counted() {
     for strategy in STRATEGIES {
-        let slow = || Some(Meter::new(BitRate::bits_per_second(8).unwrap(), 1500, clock::now()));
+        let slow = || Some(Meter::new(BitRate::bits_per_second(8).unwrap(), 1500, clock::now()).into());
         let limits = Limits { up: slow(), down: slow(), allowance: None };
         let early = Early { up: vec![1; 4000], down: vec![1; 1700] };
         let mut flow = Flow::start(Options { strategy, limits, early, ..options() }).await;
@@ -108,7 +108,7 @@ async fn a_flow_that_one_side_has_finished_is_cut() {
 #[tokio::test]
 async fn a_flow_that_waits_for_its_meter_is_cut() {
     for strategy in STRATEGIES {
-        let slow = || Some(Meter::new(BitRate::bits_per_second(8).unwrap(), 1500, clock::now()));
+        let slow = || Some(Meter::new(BitRate::bits_per_second(8).unwrap(), 1500, clock::now()).into());
         let limits = Limits { up: slow(), down: slow(), allowance: None };
         let mut flow = Flow::start(Options { strategy, limits, ..options() }).await;
         flow.app.write_all(&[1; 4000]).await.unwrap();

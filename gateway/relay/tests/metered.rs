@@ -26,8 +26,8 @@ async fn run(strategy: Strategy, rate: u64, burst: u64, time: Duration) -> [(u64
     let rate = BitRate::bits_per_second(rate).unwrap();
     let begin = clock::now();
     let limits = Limits {
-        up: Some(Meter::new(rate, burst, begin)),
-        down: Some(Meter::new(rate, burst, begin)),
+        up: Some(Meter::new(rate, burst, begin).into()),
+        down: Some(Meter::new(rate, burst, begin).into()),
         allowance: None,
     };
     let flow = Flow::start(Options { strategy, limits, ..options() }).await;
@@ -88,7 +88,7 @@ async fn a_hungry_flow_gets_its_rate_and_never_more() {
 async fn a_burst_goes_at_once_and_the_rest_waits() {
     // A packet is due after 1500 s.
     let rate = BitRate::bits_per_second(8).unwrap();
-    let limits = Limits { up: Some(Meter::new(rate, 30_000, clock::now())), ..Limits::default() };
+    let limits = Limits { up: Some(Meter::new(rate, 30_000, clock::now()).into()), ..Limits::default() };
     let mut flow = Flow::start(Options { limits, ..options() }).await;
     flow.app.write_all(&bytes_at(0, 31_000)).await.unwrap();
     flow.server.read_exact(&mut vec![0; 30_000]).await.unwrap();

@@ -25,7 +25,7 @@ use self::beyond::{Beyond, beyond};
 use self::confirm::confirm;
 use self::no::No;
 use self::quality::{Quality, quality};
-use self::tuning::meters;
+use self::tuning::limits;
 use crate::accounting;
 use crate::actions;
 use crate::clock;
@@ -263,7 +263,7 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
         }
     };
     let books = books.opened(&lease, (ticket.grant, beyond.grant), upstream.remote);
-    let [up, down] = meters(&quality.profile);
+    let [up, down] = limits(gate, &quality.profile, quality.stream.is_some());
     let limits = Limits { up, down, allowance: used.allowance() };
     let stream = quality.stream;
     Ok(Flow { upstream: upstream.stream, local: upstream.local, lease, books, limits, stream })

@@ -35,6 +35,7 @@ use crate::observe::{Metrics, Stock};
 use crate::permits::Permits;
 use crate::prompts::Desk;
 use crate::qos::Streams;
+use crate::qos::shaping::Shared;
 use crate::runs::Runs;
 use crate::schedules::Schedules;
 use crate::shadow::Beside;
@@ -159,6 +160,8 @@ pub struct Gate {
     pub calls: Calls,
     /// What apps asked a quality of service for.
     pub streams: Streams,
+    /// What the bearer carries, shared by flows.
+    pub shaping: Shared,
     /// Questions to the user.
     pub prompts: Desk,
     /// Who watches is told here.
@@ -192,6 +195,7 @@ impl Gate {
             beside: Beside::default(),
             calls: Calls::default(),
             streams: Streams::default(),
+            shaping: Shared::new(!parts.config.bearers.is_empty(), parts.config.bearers.first().map(|bearer| bearer.ceiling()).unwrap_or_default()),
             prompts: Desk::new(as_usize(parts.config.policy.prompt_queue)),
             events: Events::default(),
             policy: ArcSwap::from_pointee(parts.policy),

@@ -9,6 +9,7 @@ pub mod ask;
 mod caps;
 mod ends;
 mod shape;
+pub mod shaping;
 mod streams;
 
 pub use self::caps::{caps, profile_of, reservable};

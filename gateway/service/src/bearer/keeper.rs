@@ -275,6 +275,8 @@ pub async fn keep(gate: Arc<Gate>) {
             tracing::error!(%error, "a network device cannot be followed");
         }
     }
+    // What was told before anybody listened.
+    qos::capacity_changed(&gate);
     loop {
         let event = tokio::select! {
             () = gate.stopped() => return,

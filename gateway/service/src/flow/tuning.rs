@@ -1,19 +1,18 @@
 //! A flow of a stream whose class or rates change while it is open.
 
-use mexe_model::BitRate;
-use mexe_qos::{Marking, Meter, Profile};
+use mexe_qos::{Marking, Profile};
+use mexe_relay::Limit;
 use mexe_relay::relay::Relay;
 
 use super::Books;
-use crate::clock;
+use crate::gate::Gate;
 use crate::qos::InUse;
+use crate::qos::shaping::Claimed;
 use crate::upstream;
 
-/// What holds a flow to its profile's rates, up and down.
-pub(super) fn meters(profile: &Profile) -> [Option<Meter>; 2] {
-    let now = clock::now();
-    let meter = |rate: BitRate| Meter::new(rate, profile.burst, now);
-    [profile.max_bitrate_up.map(meter), profile.max_bitrate_down.map(meter)]
+/// What holds a flow to its profile's rates and to its share of the bearer, up and down.
+pub(super) fn limits(gate: &Gate, profile: &Profile, is_admitted: bool) -> [Option<Limit>; 2] {
+    gate.shaping.limits(Claimed { profile, is_admitted }, &gate.metrics.scheduler_wait(profile.class))
 }
 
 impl Books {
@@ -21,7 +20,7 @@ impl Books {
     pub(super) fn tune(&mut self, moving: &mut Relay<'_>, stream: &mut InUse) {
         let shape = stream.shape();
         let profile = shape.profile(&stream.id.to_string());
-        let [up, down] = meters(&profile);
+        let [up, down] = limits(&self.gate, &profile, true);
         moving.limit(up, down);
         let marking = Marking::from(shape.class);
         if let Some(Err(error)) = moving.upstream().map(|socket| upstream::mark_again(socket, marking)) {

@@ -111,6 +111,7 @@ pub struct Metrics {
     decisions: IntCounterVec,
     /// Time of one decision by the policy, seconds.
     pub decision_seconds: Histogram,
+    scheduler_wait_seconds: HistogramVec,
     flows_open: IntGaugeVec,
     flows: IntCounterVec,
     flow_setup_seconds: HistogramVec,
@@ -196,6 +197,12 @@ impl Metrics {
                 &["domain", "action_group", "decision", "reason"],
             )?,
             decision_seconds: time("decision_seconds", "Time of one decision by the policy", &MICROS)?,
+            scheduler_wait_seconds: times(
+                "scheduler_wait_seconds",
+                "How long flows waited for a share of the bearer",
+                &MILLIS,
+                &["class"],
+            )?,
             flows_open: gauges("flows_open", "Flows open now", &["domain", "class", "ingress"])?,
             flows: counters("flows_total", "Flows ended", &["domain", "class", "ingress", "result"])?,
             flow_setup_seconds: times(
@@ -354,6 +361,11 @@ impl Metrics {
     /// The series of bytes that a class's meter does not let through in this direction.
     pub fn policed(&self, class: TrafficClass, direction: &str) -> IntCounter {
         self.policed_bytes.with_label_values(&[class.as_str(), direction, "dropped"])
+    }
+
+    /// The series of how long flows of that class wait for their share of the bearer.
+    pub fn scheduler_wait(&self, class: TrafficClass) -> Histogram {
+        self.scheduler_wait_seconds.with_label_values(&[class.as_str()])
     }
 
     /// Counts a question that is answered, after so long, or not answered.

@@ -17,6 +17,7 @@ use super::ask::lease;
 use super::shape::Shape;
 use super::streams::{Live, admit, held};
 use super::{caps, reservable};
+use crate::bearer::{Bearer, Status};
 use crate::clock;
 use crate::events::{Event, Happened};
 use crate::gate::Gate;
@@ -118,6 +119,9 @@ pub(super) fn restore(gate: &Gate) {
 /// The bearer carries something else than before: every stream is negotiated anew, and who finds no room any longer goes
 /// on as best effort. Called when the configuration is read again, and by whoever watches a bearer.
 pub fn capacity_changed(gate: &Gate) {
+    if let Some(status) = gate.bearers.first().map(Bearer::status).filter(Status::is_up) {
+        gate.shaping.set_capacity(status.capacity);
+    }
     {
         let mut live = gate.streams.locked();
         for stream in live.values_mut().filter(|stream| stream.lost.is_none()) {

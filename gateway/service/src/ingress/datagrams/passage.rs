@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mexe_model::{Endpoint, Instant, Reason};
-use mexe_qos::Meter;
-use mexe_qos::meter::Grant;
-use mexe_relay::{Allowance, End, Lease, LeaseHandle, Outcome, Taken};
+use mexe_relay::{Allowance, End, Lease, LeaseHandle, Limit, Outcome, Taken};
 use mexe_wire::socks5::{MAX_REPLY_HEADER, ReplyHeader};
 use prometheus::IntCounter;
 use rustix::io::Errno;
@@ -54,9 +52,9 @@ impl Counts {
     }
 }
 
-/// A meter, and the series of what it does not let through.
+/// A limit, and the series of what it does not let through.
 struct Police {
-    meter: Option<Meter>,
+    limit: Option<Limit>,
     /// The budget of a schedule.
     allowance: Option<Arc<Allowance>>,
     lease: LeaseHandle,
@@ -99,15 +97,9 @@ impl Police {
     }
 
     fn is_within_rate(&mut self, bytes: u64, now: Instant) -> bool {
-        let Some(meter) = &mut self.meter else { return true };
-        let granted = match meter.ask(now, bytes) {
-            Grant::Advance(granted) => granted,
-            Grant::WaitUntil(_) => 0,
-        };
-        if granted == bytes {
+        if self.limit.as_mut().is_none_or(|limit| limit.police(bytes, now)) {
             return true;
         }
-        meter.refund(now, granted);
         self.dropped.inc_by(bytes);
         false
     }
@@ -213,8 +205,8 @@ impl Errand {
         });
         let [up, down] = books.policed();
         let upstream = Arc::new(upstream);
-        let police = |meter, dropped| Police {
-            meter,
+        let police = |limit, dropped| Police {
+            limit,
             allowance: limits.allowance.clone(),
             lease: lease.handle(),
             dropped,

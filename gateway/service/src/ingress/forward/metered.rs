@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use mexe_model::{Instant, Reason};
-use mexe_qos::{Grant, Meter};
-use mexe_relay::{Allowance, LeaseHandle, Limits, Taken};
+use mexe_relay::{Allowance, LeaseHandle, Limit, Limits, Room as Granted, Taken};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
@@ -30,7 +29,9 @@ const REFILL: Duration = Duration::from_millis(2);
 
 /// One direction's meter and the flow's allowance, and the wait that they asked for.
 struct Gauge {
-    meter: Option<Meter>,
+    limit: Option<Limit>,
+    /// What was let through and has not been settled.
+    granted: u64,
     allowance: Option<Arc<Allowance>>,
     wait: Option<Pin<Box<Sleep>>>,
 }
@@ -43,31 +44,32 @@ impl Gauge {
                 ready!(wait.as_mut().poll(cx));
                 self.wait = None;
             }
-            let until = match self.ask(wanted) {
+            let until = match self.ask(wanted, cx) {
                 Room::Bytes(room) => return Poll::Ready(Some(room)),
                 Room::Never => return Poll::Ready(None),
                 Room::NotBefore(at) => at,
+                Room::Woken => return Poll::Pending,
             };
             self.wait = Some(Box::pin(sleep_until(mexe_relay::clock::deadline(until))));
         }
     }
 
-    fn ask(&mut self, wanted: usize) -> Room {
-        let now = clock::now();
+    fn ask(&mut self, wanted: usize, cx: &Context<'_>) -> Room {
         let taken = match self.allowance.as_ref().map(|allowance| allowance.take(wanted as u64)) {
             None => wanted as u64,
             Some(Taken::Bytes(bytes)) => bytes,
-            Some(Taken::Later) => return Room::NotBefore(now.after(REFILL)),
+            Some(Taken::Later) => return Room::NotBefore(clock::now().after(REFILL)),
             Some(Taken::Never) => return Room::Never,
         };
-        let asked = self.meter.as_mut().map_or(Grant::Advance(taken), |meter| meter.ask(now, taken));
-        let granted = if let Grant::Advance(room) = asked { room } else { 0 };
+        let asked = self.limit.as_mut().map_or(Granted::Bytes(taken), |limit| limit.ask(taken, cx.waker()));
+        self.granted = if let Granted::Bytes(room) = asked { room } else { 0 };
         if let Some(allowance) = &self.allowance {
-            allowance.give_back(taken.saturating_sub(granted));
+            allowance.give_back(taken.saturating_sub(self.granted));
         }
         match asked {
-            Grant::Advance(room) => Room::Bytes(usize::try_from(room).unwrap_or(wanted)),
-            Grant::WaitUntil(at) => Room::NotBefore(at),
+            Granted::Bytes(room) => Room::Bytes(usize::try_from(room).unwrap_or(wanted)),
+            Granted::NotBefore(at) => Room::NotBefore(at),
+            Granted::Woken => Room::Woken,
         }
     }
 
@@ -75,8 +77,8 @@ impl Gauge {
         if let Some(allowance) = &self.allowance {
             allowance.give_back(unused as u64);
         }
-        if let Some(meter) = &mut self.meter {
-            meter.refund(clock::now(), unused as u64);
+        if let Some(limit) = &mut self.limit {
+            limit.settle(self.granted, self.granted.saturating_sub(unused as u64));
         }
     }
 }
@@ -86,12 +88,14 @@ enum Room {
     Bytes(usize),
     /// Nothing before this instant.
     NotBefore(Instant),
+    /// Nothing until the task is woken.
+    Woken,
     Never,
 }
 
 impl Metered {
     pub(super) fn new(stream: SharedStream, lease: LeaseHandle, limits: Limits, seen: Arc<Seen>) -> Self {
-        let gauge = |meter| Gauge { meter, allowance: limits.allowance.clone(), wait: None };
+        let gauge = |limit| Gauge { limit, granted: 0, allowance: limits.allowance.clone(), wait: None };
         Self { stream, lease, up: gauge(limits.up), down: gauge(limits.down), seen }
     }
 

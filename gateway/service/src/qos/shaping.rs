@@ -1,0 +1,67 @@
+//! The bearer's capacity, shared by the flows that go over it: one arbiter for each direction, kept at what the bearer
+//! carries now. Only a bearer that is configured is shared; without one each flow is held to its own maximum, and to
+//! nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mexe_model::BitRate;
+use mexe_qos::{Band, Meter, Profile, Shares, Terms};
+use mexe_relay::{Limit, Shaping};
+use prometheus::Histogram;
+
+use crate::bearer::Capacity;
+use crate::clock;
+
+/// The two directions of the bearer that flows go over.
+#[derive(Clone, Debug)]
+pub struct Shared(Option<[Shaping; 2]>);
+
+/// What a flow is let have of a bearer.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimed<'a> {
+    /// Its class and rates.
+    pub profile: &'a Profile,
+    /// Whether its guarantee was admitted: a profile alone guarantees nothing.
+    pub is_admitted: bool,
+}
+
+impl Shared {
+    /// Of a bearer that carries so much; nothing is shared where none is configured.
+    pub fn new(is_configured: bool, capacity: Capacity) -> Self {
+        let shaping = |rate: Option<BitRate>| Shaping::new(rate, Shares::default());
+        Self(is_configured.then(|| [shaping(capacity.up), shaping(capacity.down)]))
+    }
+
+    /// The bearer carries something else from now on.
+    pub fn set_capacity(&self, capacity: Capacity) {
+        if let Some([up, down]) = &self.0 {
+            up.set_capacity(capacity.up);
+            down.set_capacity(capacity.down);
+        }
+    }
+
+    /// What holds one more flow to its rates and to its share, up and down. `waits` is told how long it waited for a grant.
+    pub fn limits(&self, claimed: Claimed<'_>, waits: &Histogram) -> [Option<Limit>; 2] {
+        let Claimed { profile, is_admitted } = claimed;
+        let maximum = [profile.max_bitrate_up, profile.max_bitrate_down];
+        let Some(shared) = &self.0 else {
+            let now = clock::now();
+            return maximum.map(|rate| rate.map(|rate| Meter::new(rate, profile.burst, now).into()));
+        };
+        let priority = profile.traffic_handling_priority.map(|priority| priority.get());
+        let band = Band::of(profile.class, priority, profile.signalling);
+        let guaranteed = [profile.guaranteed_bitrate_up, profile.guaranteed_bitrate_down];
+        let guaranteed = guaranteed.map(|rate| rate.filter(|_| is_admitted));
+        let terms =
+            |guaranteed, maximum| Terms { guaranteed, maximum, burst: profile.burst, ..Terms::new(band) };
+        let join = |shaping: &Shaping, terms: Terms| {
+            let waits = waits.clone();
+            let told = move |waited: Duration| waits.observe(waited.as_secs_f64());
+            Some(shaping.join(terms, Some(Arc::new(told))).into())
+        };
+        let ([up, down], [guaranteed_up, guaranteed_down], [max_up, max_down]) =
+            (shared, guaranteed, maximum);
+        [join(up, terms(guaranteed_up, max_up)), join(down, terms(guaranteed_down, max_down))]
+    }
+}
