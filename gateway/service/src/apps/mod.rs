@@ -1,6 +1,7 @@
 //! Installed apps: what a package is called, where it lies, and whether its verdict still holds. A package is judged when
 //! it is installed and again before every run (S12); installing is all or nothing.
 
+mod alike;
 mod evidence;
 mod install;
 mod judging;
@@ -26,6 +27,8 @@ use crate::prompts;
 use crate::refused::Refused;
 use crate::running;
 use crate::trust::Chain;
+
+use self::alike::Looks;
 
 pub use evidence::StoredEvidence;
 pub use install::look_at;
@@ -232,30 +235,45 @@ fn groups(facts: &Value) -> Groups {
 /// All installed apps.
 #[derive(Debug, Default)]
 pub struct Apps {
-    installed: RwLock<BTreeMap<AppId, Arc<App>>>,
+    /// With what their names look like: made once, because every question that is shown compares all of them.
+    installed: RwLock<BTreeMap<AppId, (Arc<App>, Looks)>>,
 }
 
 impl Apps {
     /// These apps.
     pub fn new(apps: impl IntoIterator<Item = App>) -> Self {
-        let installed = apps.into_iter().map(|app| (app.id.clone(), Arc::new(app))).collect();
+        let installed = apps.into_iter().map(|app| {
+            let looks = Looks::of(&app);
+            (app.id.clone(), (Arc::new(app), looks))
+        });
+        let installed = installed.collect();
         Self { installed: RwLock::new(installed) }
     }
 
     /// The app of that id.
     pub fn get(&self, id: &AppId) -> Option<Arc<App>> {
-        self.installed.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let installed = self.installed.read().unwrap_or_else(PoisonError::into_inner);
+        installed.get(id).map(|(app, _)| Arc::clone(app))
     }
 
     /// All of them, by id.
     pub fn list(&self) -> Vec<Arc<App>> {
-        self.installed.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let installed = self.installed.read().unwrap_or_else(PoisonError::into_inner);
+        installed.values().map(|(app, _)| Arc::clone(app)).collect()
+    }
+
+    /// The first other app by id whose name or id that app's can be taken for.
+    pub fn resembled(&self, id: &AppId) -> Option<AppId> {
+        let installed = self.installed.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, own) = installed.get(id)?;
+        let mut others = installed.iter().filter(|(other, _)| *other != id);
+        others.find(|(_, (_, looks))| looks.resemble(own)).map(|(other, _)| other.clone())
     }
 
     fn put(&self, app: App) -> Arc<App> {
-        let app = Arc::new(app);
+        let (looks, app) = (Looks::of(&app), Arc::new(app));
         let mut installed = self.installed.write().unwrap_or_else(PoisonError::into_inner);
-        installed.insert(app.id.clone(), Arc::clone(&app));
+        installed.insert(app.id.clone(), (Arc::clone(&app), looks));
         app
     }
 

@@ -35,7 +35,7 @@ pub fn prompt(gate: &Gate, prompt: &Prompt) -> Value {
         "legacy": app.as_ref().is_some_and(|app| app.legacy),
         "chargeable": row.is_some_and(|row| row.chargeable),
         "stated_reason": app.as_ref().and_then(|app| app.stated_reason.clone()),
-        "resembles": resembles(gate, app.as_deref()),
+        "resembles": app.as_ref().and_then(|app| gate.apps.resembled(&app.id)),
         "held": prompt.held,
         "unasked": prompt.unasked,
         "asked_at": prompt.asked_at.to_string(),
@@ -54,24 +54,6 @@ fn signer(app: &App) -> Option<String> {
     app.trust.domain()?;
     let first = app.signers.as_array()?.first()?;
     Some(first.get("chain")?.as_array()?.first()?.get("subject")?.as_str()?.to_owned())
-}
-
-/// Another installed app that this one's name can be taken for.
-fn resembles(gate: &Gate, app: Option<&App>) -> Option<String> {
-    let app = app?;
-    let (own, own_id) = (skeleton(&app.name), skeleton(app.id.as_str()));
-    let others = gate.apps.list();
-    let mut others = others.iter().filter(|other| other.id != app.id);
-    let alike = others.find(|other| skeleton(&other.name) == own || skeleton(other.id.as_str()) == own_id);
-    alike.map(|other| other.id.to_string())
-}
-
-/// What a name looks like (UTS #39), whatever the case.
-fn skeleton(name: &str) -> String {
-    let folded: String = unicode_security::skeleton(name).collect();
-    let lower = folded.to_lowercase();
-    // Capitals can look like small letters of another kind: once more after folding.
-    unicode_security::skeleton(&lower).filter(|c| !c.is_whitespace()).collect()
 }
 
 /// One denial.
