@@ -2,7 +2,7 @@
 //! which a newer revocation list can come, and what else can lift a suspension that the roots alone did not cause.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mexe_forge::pki::ListShape;
 use mexe_model::{SecurityDomain, WallTime};
@@ -33,7 +33,7 @@ fn current(rig: &Rig, number: u64) -> PathBuf {
     list(rig, number, earlier(packages::now(), DAY))
 }
 
-fn add(rig: &Rig, list: &PathBuf) {
+fn add(rig: &Rig, list: &Path) {
     done(rig, &["roots", "crl", "add", list.to_str().unwrap()]);
 }
 
@@ -96,17 +96,17 @@ fn a_list_in_the_folder_counts_after_a_reload_and_after_a_restart() {
     rig.start_again();
     let mut control = Control::of(&rig);
     let (app, _) = ready(&rig, &mut control, "third-party");
-    let put = |rig: &Rig, list: PathBuf| packages::write(&crls.join("issuer.crl"), &fs::read(list).unwrap());
+    let put = |list: PathBuf| packages::write(&crls.join("issuer.crl"), &fs::read(list).unwrap());
     let reload = |rig: &Rig, to: (Value, Value)| {
         rig.signal(Signal::HUP);
         wait::until("the reload", || (app_state(rig, &app) == to).then_some(()));
     };
-    put(&rig, stale(&rig, 1));
+    put(stale(&rig, 1));
     reload(&rig, suspended("revocation-stale"));
-    put(&rig, current(&rig, 2));
+    put(current(&rig, 2));
     reload(&rig, active());
     control.run(&app);
-    put(&rig, stale(&rig, 3));
+    put(stale(&rig, 3));
     reload(&rig, suspended("revocation-stale"));
     // The owner lets outdated lists count.
     let warned = text.replace("[trust]\n", "[trust]\nrevocation = \"warn\"\n");
@@ -116,7 +116,7 @@ fn a_list_in_the_folder_counts_after_a_reload_and_after_a_restart() {
     control.run(&app);
     reload(&rig, suspended("revocation-stale"));
     assert!(rig.stop().success());
-    put(&rig, current(&rig, 4));
+    put(current(&rig, 4));
     rig.start_again();
     wait::until("the app to come back", || (app_state(&rig, &app) == active()).then_some(()));
 }
