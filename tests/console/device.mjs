@@ -37,6 +37,13 @@ const hand = async (tab, form, file, { confirm = false } = {}) => {
   if (confirm) await tab.page.click("#confirm-yes");
 };
 
+/** Hands a package to the page, and installs it after its verdict was shown. */
+const install = async (tab, file) => {
+  await hand(tab, "install", file);
+  await tab.page.click("#judged-yes");
+  await tab.page.waitForSelector("#judged-yes", { state: "detached" });
+};
+
 /** What was refused stands in the form, with its reason. */
 const refused = async (tab, form, reason) => {
   await tab.page.waitForFunction((form) => document.querySelector(`#${form} .fault`).textContent !== "", form);
@@ -56,7 +63,7 @@ const harmless = async (tab, where) => {
 };
 
 export const device = (pictures) => ({
-  async "an app is installed from a file, and its verdict is shown"(browser, gate, Tab) {
+  async "an app is judged from a file, its verdict is shown, and then it is installed"(browser, gate, Tab) {
     const { world } = gate;
     world.authority("Forge");
     world.signer("Smith", "Forge");
@@ -70,6 +77,16 @@ export const device = (pictures) => ({
     const untrusted = await judged.textContent();
     for (const said of ["Untrusted", "nobody that this device knows", "nothing in advance"]) assert.ok(untrusted.includes(said), said);
     assert.ok(!untrusted.includes("CN=Smith"));
+    assert.ok(untrusted.includes("was judged") && untrusted.includes("Nothing is installed yet"), untrusted);
+    assert.deepEqual((await gate.ask("GET", "/v1/apps")).json.items, []);
+    assert.notEqual(await tab.page.inputValue("#install-package"), "", "the form was emptied before anything was installed");
+    // Another file than the one that was shown is not installed by that button.
+    await tab.page.setInputFiles("#install-package", world.write("other.jar", "another"));
+    await tab.page.click("#judged-yes");
+    await refused(tab, "install", /\((container-malformed|not-found)\)/);
+    await tab.page.setInputFiles("#install-package", file);
+    await tab.page.click("#judged-yes");
+    await tab.page.locator("#came .card", { hasText: "was installed" }).waitFor();
     const [{ id }] = (await gate.ask("GET", "/v1/apps")).json.items;
     await tab.page.click(`[id="remove-${id}"]`);
     await tab.page.click("#confirm-yes");
@@ -86,14 +103,17 @@ export const device = (pictures) => ({
     await hand(tab, "install", file);
     await judged.waitFor();
     const verified = await judged.textContent();
+    assert.ok(verified.includes("was judged") && verified.includes("Becomes"), verified);
     for (const said of ["Third party", "CN=Smith", "network.connect", "own words, not checked"]) assert.ok(verified.includes(said), said);
     assert.equal(await tab.page.evaluate(() => document.activeElement.id), "judged-title");
+    await tab.page.click("#judged-yes");
+    await tab.page.locator("#came .card", { hasText: "was installed" }).waitFor();
     await harmless(tab, "the apps");
     const [program, signature] = world.beside("tool", "Smith");
     await tab.page.click("#install summary");
     await tab.page.setInputFiles("#install-signature", signature);
     await tab.page.fill("#install-name", "Tool");
-    await hand(tab, "install", program);
+    await install(tab, program);
     await tab.page.locator("#came .card", { hasText: /Tool\s*was installed\s*Third party/ }).waitFor();
     assert.equal(await tab.page.inputValue("#install-name"), "", "the form was not emptied");
     // What is no package is refused by name, and so is what is too large, before it is sent.
@@ -121,7 +141,7 @@ export const device = (pictures) => ({
   async "a signed app's question shows its words as its own, the user's phrase, and an old signature"(browser, gate, Tab) {
     gate.world.jar("old.jar", { "MExE-Name": "Old clock", "MExE-Version": "1.0" }, "Smith", "-digestalg", "SHA-1");
     const tab = await open(browser, gate, Tab, "apps");
-    await hand(tab, "install", gate.world.path("old.jar"));
+    await install(tab, gate.world.path("old.jar"));
     await tab.page.locator("#came .warning", { hasText: "Old signature." }).waitFor();
     await tab.show("questions");
     const apps = (await gate.ask("GET", "/v1/apps")).json.items;
@@ -150,7 +170,7 @@ export const device = (pictures) => ({
     // A Cyrillic letter in place of a Latin one.
     for (const [file, name] of [["bank.jar", "Bank"], ["look.jar", "B\u0430nk"]]) {
       const tab = await open(browser, gate, Tab, "apps");
-      await hand(tab, "install", gate.world.jar(file, { "MExE-Name": name, "MExE-Version": "1.0" }));
+      await install(tab, gate.world.jar(file, { "MExE-Name": name, "MExE-Version": "1.0" }));
       await tab.page.locator("#came .card").waitFor();
       tab.faultless(`installing ${name}`);
       await tab.close();
@@ -269,7 +289,7 @@ export const device = (pictures) => ({
         for (const name of PAGES) {
           await tab.show(name);
           if (name === "apps") {
-            await hand(tab, "install", gate.world.path("bank.jar"));
+            await install(tab, gate.world.path("bank.jar"));
             await tab.page.waitForSelector("#came .card");
           }
           await tab.page.evaluate(() => document.querySelectorAll("main details").forEach((details) => (details.open = true)));

@@ -330,3 +330,60 @@ fn names_that_mean_to_mislead_are_shown_as_what_they_are() {
         .unwrap();
     assert_eq!(install(&rig, &file).ended(code::REFUSED).text("reason"), "manifest-malformed");
 }
+
+#[test]
+fn a_package_is_judged_without_being_installed_and_only_what_was_shown_is_installed_then() {
+    let rig = Rig::start();
+    let signer = &branch(&rig, SecurityDomain::ThirdParty).signer;
+    let package = |version: &str| {
+        let jar = JarBuilder::new().attribute("MExE-Name", "judged").attribute("MExE-Version", version);
+        let jar = jar.attribute("MExE-Permissions", "network.connect").attribute("MExE-Reason", "to see");
+        let path = rig.folder().join(format!("judged-{version}.jar"));
+        write(&path, &jar.entry("a.txt", "a").sign(signer).unwrap());
+        format!("@{}", path.display())
+    };
+    let send = |body: &str, query: &str| {
+        let reply = rig.api(["--data-binary", body], &format!("/v1/apps?{query}"));
+        (reply.status, serde_json::from_slice::<serde_json::Value>(&reply.body).unwrap())
+    };
+    let (first, second) = (package("1.0"), package("2.0"));
+    let before = rig.journal([""; 0]).len();
+    let (status, shown) = send(&first, "dry-run=true&file=x.jar");
+    assert_eq!(status, 200, "{shown}");
+    for (field, expected) in [
+        ("verdict", serde_json::json!("verified")),
+        ("domain", "third-party".into()),
+        ("name", "judged".into()),
+        ("version", "1.0".into()),
+        ("installs_as", "judged".into()),
+        ("replaces", serde_json::Value::Null),
+        ("requested", serde_json::json!(["network.connect"])),
+        ("stated_reason", "to see".into()),
+    ] {
+        assert_eq!(shown[field], expected, "{field}: {shown}");
+    }
+    assert_eq!(rig.json(["app", "list"])["items"], serde_json::json!([]), "nothing is installed");
+    assert_eq!(rig.journal([""; 0]).len(), before, "and nothing happened");
+    assert_eq!(fs::read_dir(rig.state_dir().join("packages")).unwrap().count(), 0, "and nothing is kept");
+    // The same again is installed, anything else is not.
+    let digest = shown["digest"].as_str().unwrap();
+    for (body, query) in [
+        (&second, format!("digest={digest}&domain=third-party")),
+        (&first, format!("digest={digest}&domain=operator")),
+        (&first, format!("digest={digest}&domain=untrusted")),
+    ] {
+        let (status, refused) = send(body, &query);
+        assert_eq!((status, &refused["reason"]), (404, &"not-found".into()), "{query}: {refused}");
+    }
+    assert_eq!(send(&first, "domain=somebody").0, 400);
+    assert_eq!(send(&first, &format!("digest={digest}&domain=third-party")).0, 201);
+    // What is there is named, and what could not be installed is refused by its reason.
+    let (_, shown) = send(&second, "dry-run=true");
+    assert_eq!((&shown["replaces"], &shown["keeps_grants"]), (&"1.0".into(), &true.into()), "{shown}");
+    assert_eq!(send(&second, "").0, 201);
+    let (status, refused) = send(&first, "dry-run=true");
+    assert_eq!((status, &refused["reason"]), (409, &"older-version".into()), "{refused}");
+    let (_, shown) = send(&first, "dry-run=true&downgrade=true");
+    assert_eq!((&shown["replaces"], &shown["keeps_grants"]), (&"2.0".into(), &false.into()), "{shown}");
+    assert_eq!(rig.json(["app", "show", "judged"])["version"], "2.0");
+}

@@ -1,5 +1,5 @@
 //! A package that was just judged: what it is, who vouches for it and what it asks for. Either it was fetched and waits for the
-//! user's word, or it came as a file and is installed.
+//! user's word, or it came as a file, and is installed after that word.
 
 use askama::Template;
 use serde::Deserialize;
@@ -34,6 +34,11 @@ pub struct Package {
     /// Where it was fetched from.
     url: Option<Foreign>,
     file: Option<Foreign>,
+    /// The id that it would go by, while it is not installed.
+    installs_as: Option<Foreign>,
+    /// The version that it would replace.
+    replaces: Option<Foreign>,
+    keeps_grants: Option<bool>,
 }
 
 /// A number while it waits; the app's id once it is installed.
@@ -56,6 +61,15 @@ impl Package {
             Id::Waiting(number) => Some(number),
             Id::Installed(_) => None,
         }
+    }
+
+    /// Judged, and nothing more: the user may still want it.
+    fn is_only_judged(&self) -> bool {
+        self.installs_as.is_some() && self.waiting().is_none()
+    }
+
+    fn drops_grants(&self) -> bool {
+        self.keeps_grants == Some(false)
     }
 
     fn called(&self) -> Foreign {

@@ -176,6 +176,11 @@
     if (elt.dataset.kind) headers["Content-Type"] = elt.dataset.kind;
     const query = new URLSearchParams();
     if (elt.dataset.named) query.set("file", parameters.get(elt.dataset.named)?.name);
+    if ("judges" in elt.dataset) {
+      // Judged first; then the very package, and the domain, that the user was shown.
+      const { digest, domain } = event.detail.triggeringEvent?.submitter?.dataset ?? {};
+      for (const [name, value] of digest ? [["digest", digest], ["domain", domain]] : [["dry-run", true]]) query.set(name, value);
+    }
     if (parameters.has("downgrade")) query.set("downgrade", "true");
     parameters.delete("downgrade");
     if (String(query)) event.detail.path += `?${query}`;
@@ -220,7 +225,7 @@
     if (successful) answers(true);
     if (requestConfig.verb === "get") return;
     if (successful && elt.dataset.done) notice(elt.dataset.done.replace(/\{(\w+)\}/, (_, name) => JSON.parse(xhr.responseText)[name]));
-    if (successful && elt.querySelector("input[type=file]")) elt.reset();
+    if (successful && elt.querySelector("input[type=file]") && !requestConfig.path.includes("dry-run=")) elt.reset();
     if (successful && elt.closest("[data-once]")) {
       elt.closest("[data-once]").remove();
       by("title").focus();

@@ -106,7 +106,10 @@ pub async fn fetch(gate: &Arc<Gate>, url: &str) -> Result<Value, Refused> {
         Err(_) => Err(failed("it took longer than half an hour")),
     };
     let judged = match fetched {
-        Ok((file, name)) => apps::look_at(gate, &file).await.map(|looked| (file, name, looked)),
+        Ok((file, name)) => {
+            let offered = Offered { file_name: name, ..Offered::package(file) };
+            apps::look_at(gate, &offered).await.map(|looked| (offered, looked))
+        }
         Err(refused) => Err(refused),
     };
     let reason = judged.as_ref().err().map(|refused| refused.reason);
@@ -117,7 +120,7 @@ pub async fn fetch(gate: &Arc<Gate>, url: &str) -> Result<Value, Refused> {
         ..Record::change(clock::wall(), "app.fetch")
     };
     gate.journal.record(record).await.map_err(crate::grants::unavailable)?;
-    let (file, name, (domain, mut shown)) = judged?;
+    let (Offered { package: file, file_name: name, .. }, (domain, mut shown)) = judged?;
     let package = Package { file, name: name.clone(), domain, since: clock::now() };
     let number = gate.fetched.put(package, clock::now());
     if let Some(fields) = shown.as_object_mut() {

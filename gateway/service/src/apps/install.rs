@@ -46,6 +46,8 @@ pub struct Offered {
     pub downgrade: bool,
     /// The domain that the user agreed to, where they were asked; any, where not.
     pub agreed: Option<Option<SecurityDomain>>,
+    /// SHA-256 of the package that the user was shown, lower-case hexadecimal, likewise.
+    pub seen: Option<String>,
 }
 
 impl Offered {
@@ -60,6 +62,7 @@ impl Offered {
             update: None,
             downgrade: false,
             agreed: None,
+            seen: None,
         }
     }
 }
@@ -181,17 +184,25 @@ pub async fn install(gate: &Arc<Gate>, offered: Offered) -> Result<Arc<App>, Ref
     Ok(app)
 }
 
-/// What a package is, for a user who has not decided on it yet.
+/// What a package is and where it would go, for a user who has not decided on it yet. Nothing is changed.
 ///
 /// # Errors
-/// What is wrong with it.
+/// As [`install`].
 pub async fn look_at(
     gate: &Arc<Gate>,
-    package: &NamedTempFile,
+    offered: &Offered,
 ) -> Result<(Option<SecurityDomain>, serde_json::Value), Refused> {
-    let evidence = StoredEvidence::default();
-    let (judged, verification) = judge_file(gate, package.path(), &evidence, &gate.trusted()).await?;
-    let trust = judged?;
+    gate.clock_holds()?;
+    let Judged { trust, name, version, verification, statements } =
+        judge(gate, offered, &gate.trusted()).await?;
+    let key = verdict::signer_key(&verification.verdict);
+    let package = Package {
+        lineage: lineage_of(trust, key.as_deref(), &name),
+        version: &version,
+        digest: Fingerprint(verification.digest),
+        statements: &statements,
+    };
+    let Place { id, replaced, keeps } = place(gate, offered, &package)?;
     let facts = verification.package.as_ref();
     // What nobody vouches for asks for nothing.
     let signed = facts.filter(|_| trust != Trust::Untrusted);
@@ -199,8 +210,11 @@ pub async fn look_at(
         "verdict": verdict::name(&verification.verdict),
         "domain": trust.domain(),
         "reason": verdict::reason(&verification.verdict),
-        "name": facts.and_then(|facts| facts.name.as_ref()),
-        "version": facts.and_then(|facts| facts.version.as_ref()),
+        "name": name,
+        "version": version,
+        "installs_as": id,
+        "replaces": replaced.as_ref().map(|old| &old.version),
+        "keeps_grants": replaced.as_ref().map(|_| matches!(keeps, Keeps::Grants)),
         "restricted_to": super::restricted(verdict::groups(&verification.verdict)),
         "legacy": verdict::is_legacy(&verification.verdict),
         "qos_profile": signed.and_then(|facts| facts.qos_profile.as_ref()),
@@ -227,7 +241,11 @@ async fn judge(gate: &Arc<Gate>, offered: &Offered, trusted: &Arc<Trusted>) -> R
     let trust = judged?;
     if offered.agreed.is_some_and(|agreed| agreed != trust.domain()) {
         let detail =
-            format!("it is in the domain `{trust}` now, which is not what was agreed to; fetch it again");
+            format!("it is in the domain `{trust}` now, which is not what was agreed to; judge it again");
+        return Err(Refused::about(Reason::NotFound, detail));
+    }
+    if offered.seen.as_ref().is_some_and(|seen| *seen != hex(&verification.digest)) {
+        let detail = "it is not the package that was agreed to; judge it again";
         return Err(Refused::about(Reason::NotFound, detail));
     }
     if let Some(facts) = verification.package.as_ref() {

@@ -1,4 +1,4 @@
-//! `/v1/apps`: install, list, show, remove.
+//! `/v1/apps`: judge, install, list, show, remove.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use mexe_model::{AppId, Reason};
+use mexe_model::{AppId, Reason, SecurityDomain};
 use serde::Deserialize;
 
 use super::extract::Asked;
@@ -29,6 +29,13 @@ pub(super) struct InstallQuery {
     /// Whether an older version may replace a newer one; all grants are dropped then.
     #[serde(default)]
     downgrade: bool,
+    /// Whether it is only judged: what it is and where it would go is told, and nothing is changed.
+    #[serde(default, rename = "dry-run")]
+    dry_run: bool,
+    /// The digest of the package that the user was shown; another one is not installed.
+    digest: Option<String>,
+    /// The domain that they were shown, or `untrusted`; likewise.
+    domain: Option<String>,
 }
 
 /// The body is the package itself, streamed to disk, up to `limits.package`; or multipart/form-data with the parts
@@ -49,8 +56,24 @@ pub(super) async fn install(
         Some(id) => Some(find(&gate, &id)?.id.clone()),
         None => None,
     };
+    offered.seen = query.digest;
+    offered.agreed = query.domain.as_deref().map(domain).transpose()?;
+    if query.dry_run {
+        let (_, shown) = apps::look_at(&gate, &offered).await?;
+        return Ok(Json(shown).into_response());
+    }
     let app = apps::install(&gate, offered).await?;
     Ok((StatusCode::CREATED, Json(app.shown())).into_response())
+}
+
+fn domain(name: &str) -> Result<Option<SecurityDomain>, Problem> {
+    match name {
+        "untrusted" => Ok(None),
+        name => name
+            .parse()
+            .map(Some)
+            .map_err(|error| Problem::malformed(format!("domain: {error}, or untrusted"))),
+    }
 }
 
 async fn take_apart(gate: &Arc<Gate>, request: Request) -> Result<Offered, Problem> {
