@@ -195,7 +195,10 @@ impl Gate {
             beside: Beside::default(),
             calls: Calls::default(),
             streams: Streams::default(),
-            shaping: Shared::new(!parts.config.bearers.is_empty(), parts.config.bearers.first().map(|bearer| bearer.ceiling()).unwrap_or_default()),
+            shaping: Shared::new(
+                !parts.config.bearers.is_empty(),
+                parts.config.bearers.first().map(|bearer| bearer.ceiling()).unwrap_or_default(),
+            ),
             prompts: Desk::new(as_usize(parts.config.policy.prompt_queue)),
             events: Events::default(),
             policy: ArcSwap::from_pointee(parts.policy),

@@ -42,7 +42,7 @@ pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: Stranger) 
 /// What came of a handshake.
 enum Opened {
     /// A flow, the app's end of it, and what the app has sent already.
-    Stream(Flow, TcpStream, Bytes),
+    Stream(Box<Flow>, TcpStream, Bytes),
     /// An association, and the connection that it lives by.
     Datagrams(Association, TcpStream),
 }
@@ -112,7 +112,7 @@ async fn handshake(gate: &Arc<Gate>, mut client: TcpStream, permit: Stranger) ->
     };
     let reply = ReplyCode::Succeeded.encode(flow.local);
     match client.write_all(&reply).await {
-        Ok(()) => Some(Opened::Stream(flow, client, input.freeze())),
+        Ok(()) => Some(Opened::Stream(Box::new(flow), client, input.freeze())),
         Err(_) => {
             flow.client_left();
             None

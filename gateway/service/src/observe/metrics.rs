@@ -197,12 +197,7 @@ impl Metrics {
                 &["domain", "action_group", "decision", "reason"],
             )?,
             decision_seconds: time("decision_seconds", "Time of one decision by the policy", &MICROS)?,
-            scheduler_wait_seconds: times(
-                "scheduler_wait_seconds",
-                "How long flows waited for a share of the bearer",
-                &MILLIS,
-                &["class"],
-            )?,
+            scheduler_wait_seconds: times("scheduler_wait_seconds", WAITS, &MILLIS, &["class"])?,
             flows_open: gauges("flows_open", "Flows open now", &["domain", "class", "ingress"])?,
             flows: counters("flows_total", "Flows ended", &["domain", "class", "ingress", "result"])?,
             flow_setup_seconds: times(
@@ -483,6 +478,7 @@ impl Metrics {
     }
 }
 
+const WAITS: &str = "How long flows waited for a share of the bearer";
 const MICROS: [f64; 9] = [2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 1e-5, 1e-4, 1e-3, 1e-2];
 const MILLIS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.25, 1.0, 10.0];
 const PATIENCE: [f64; 8] = [0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0];
