@@ -1,6 +1,15 @@
 //! Flows on one bearer: together they move what it carries and no more, a cut ends one that waits for its turn, and what it
 //! leaves goes to the others.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_precision_loss,
+    missing_docs,
+    reason = "tests"
+)]
+#![allow(unreachable_pub, reason = "tests")]
 
 mod common;
 

@@ -34,7 +34,7 @@ pub(super) async fn serve(gate: Arc<Gate>, client: TcpStream, permit: Stranger) 
             flow.carry(client, early).await;
         }
         // Boxed: there are fewer of these than of streams, and they are larger.
-        Some(Opened::Datagrams(association, control)) => Box::pin(association.serve(control)).await,
+        Some(Opened::Datagrams(association, control)) => Box::pin((*association).serve(control)).await,
         None => {}
     }
 }
@@ -44,7 +44,7 @@ enum Opened {
     /// A flow, the app's end of it, and what the app has sent already.
     Stream(Box<Flow>, TcpStream, Bytes),
     /// An association, and the connection that it lives by.
-    Datagrams(Association, TcpStream),
+    Datagrams(Box<Association>, TcpStream),
 }
 
 async fn handshake(gate: &Arc<Gate>, mut client: TcpStream, permit: Stranger) -> Option<Opened> {
@@ -136,7 +136,7 @@ async fn associate(
     match begun {
         Ok((association, reply)) => {
             client.write_all(&reply).await.ok()?;
-            Some(Opened::Datagrams(association, client))
+            Some(Opened::Datagrams(Box::new(association), client))
         }
         Err(reason) => {
             let _ = client.write_all(&reply_for(reason).encode_unbound()).await;
