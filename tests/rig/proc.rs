@@ -63,6 +63,29 @@ pub fn threads(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there").count()
 }
 
+/// Bytes that stand in the kernel between a client and a server of this device with a proxy between them, by the ports of
+/// both: taken by the proxy's end and not read by the proxy, written by the proxy and not acknowledged, not read by the
+/// server.
+///
+/// # Panics
+/// When /proc is not there.
+pub fn standing(client: u16, server: u16) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc is mounted");
+    let (client, server) = (format!(":{client:04X}"), format!(":{server:04X}"));
+    let lines = table.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (local, remote) = (*words.get(1)?, *words.get(2)?);
+        let (unacknowledged, unread) = words.get(4)?.split_once(':')?;
+        let bytes = |text| u64::from_str_radix(text, 16).ok();
+        match (remote.ends_with(&client), remote.ends_with(&server), local.ends_with(&server)) {
+            (true, ..) | (.., true) => bytes(unread),
+            (_, true, _) => bytes(unacknowledged),
+            _ => None,
+        }
+    });
+    lines.sum()
+}
+
 // Positions in /proc/PID/stat, counted from the field after the command's closing parenthesis.
 const PPID: usize = 1;
 const UTIME: usize = 11;

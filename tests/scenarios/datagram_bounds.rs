@@ -287,3 +287,29 @@ fn a_flow_is_marked_with_its_class_and_held_to_its_rate_datagram_by_datagram() {
     association.send(peer.address(), &[9; 5000]);
     wait::until("it to be dropped", || (policed("up", "dropped") == before + 5000.0).then_some(()));
 }
+
+/// 13. A rate limit that does not say of which layer is off by a few hundredths. Ours are of payload: headers do not count.
+#[test]
+fn trap_13_a_rate_is_of_payload() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = "name = \"exact\"\ndescription = \"for a test\"\nclass = \"background\"\n\
+                   max_bitrate_up = \"100 bit/s\"\nburst = 4000\n";
+    rig::packages::write(&folder.path().join("exact.toml"), profile.as_bytes());
+    let rig = Rig::builder().section("qos", &format!("profiles = \"{}\"", folder.path().display())).start();
+    let app = install(&rig, &native("exact", "true").attribute("MExE-QoS-Profile", "exact"));
+    rig.grant(&app, "network.datagram=127.0.0.1", "session");
+    let peer = Peer::start();
+    let association = Association::open(rig.ports().socks, &credentials(&app, &rig.run(&app))).unwrap();
+    // With 28 bytes of headers each, the fourth would have to wait for nine seconds.
+    for n in 0..5_u8 {
+        association.send(peer.address(), &[n; 1000]);
+    }
+    let policed = |verdict: &str| {
+        let labels = format!("{{class=\"background\",direction=\"up\",verdict=\"{verdict}\"}}");
+        rig.metric(&format!("mexegate_policed_bytes_total{labels}"))
+    };
+    wait::until("all to be dealt with", || {
+        (policed("conforming") + policed("dropped") == 5000.0).then_some(())
+    });
+    assert_eq!((policed("conforming"), policed("dropped")), (4000.0, 1000.0));
+}

@@ -143,7 +143,7 @@ fn a_voice_stream_gets_a_context_of_its_own_and_gives_it_back() {
 
 /// Trap 1 and the mapping of classes, where the modem knows EPS profiles only.
 #[test]
-fn where_a_modem_knows_eps_alone_it_is_asked_downlink_first() {
+fn trap_1_where_a_modem_knows_eps_alone_it_is_asked_downlink_first() {
     let eps = ContextHabits { umts: false, eps: true, ..ContextHabits::default() };
     play(eps, settings(), async |mut scene| {
         assert_eq!(scene.event().await, What::Found(capacity("2 Mbit/s", "8 Mbit/s")));
@@ -166,7 +166,7 @@ fn where_a_modem_knows_eps_alone_it_is_asked_downlink_first() {
 
 /// Trap 8.
 #[test]
-fn the_first_context_is_never_asked_for_conversational_or_streaming() {
+fn trap_8_the_first_context_is_never_asked_for_conversational_or_streaming() {
     let single = ContextHabits { secondary: false, ..ContextHabits::default() };
     play(single, settings(), async |mut scene| {
         scene.event().await;
@@ -286,9 +286,8 @@ fn the_gate_connects_the_context_where_it_is_told_the_access_point() {
     });
 }
 
-/// Trap 9, and every other error.
 #[test]
-fn every_error_of_the_network_has_a_named_reason_and_leaves_the_modem_in_order() {
+fn trap_9_every_error_of_the_network_has_a_named_reason_and_leaves_the_modem_in_order() {
     play(ContextHabits::default(), settings(), async |mut scene| {
         scene.event().await;
         let request = voice("31 kbit/s", "31 kbit/s");

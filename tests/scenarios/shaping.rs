@@ -1,13 +1,16 @@
 //! A bearer that is configured carries no more than it says, however many flows go over it; what is permitted more goes
 //! first; and all of them can be cut while they wait.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rig::bulk::{Bulk, Pace, To, Way};
 use rig::origin::Origin;
-use rig::raw::Door;
+use rig::raw::{self, Door};
 use rig::verbs::done;
-use rig::{Control, Rig, wait};
+use rig::{Control, Rig, proc, wait};
 use serde_json::json;
 
 const BEARER: &str =
@@ -77,4 +80,64 @@ fn a_flow_that_waits_for_its_share_is_cut_at_once() {
         rig.curl(["--proxy", &rig.run(&app).http, &url]).reason().as_deref(),
         Some("permission-missing")
     );
+}
+
+/// What an app uploads in pieces of 16 KiB, and how long a megabyte of it takes at 4 Mbit/s: two seconds.
+#[test]
+fn what_an_app_sends_in_pieces_that_do_not_fit_a_short_queue_is_not_held_up() {
+    let rig = on_a_bearer();
+    let (mut client, sink, accepted) = uploading(&rig);
+    let reading = std::thread::spawn(move || {
+        let mut server = accepted.join().unwrap();
+        let began = Instant::now();
+        server.read_exact(&mut vec![0; 1_000_000]).unwrap();
+        began.elapsed()
+    });
+    let writing = std::thread::spawn(move || while client.write_all(&[7; 16_384]).is_ok() {});
+    let took = reading.join().unwrap();
+    // A sender that waits 200 ms for each queue that is half full needs seven.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop((rig, sink));
+    writing.join().unwrap();
+}
+
+/// 14. Socket buffers are queues too: at low rates they hold seconds, unless they are kept short.
+#[test]
+fn trap_14_little_stands_in_the_kernel_in_front_of_a_slow_bearer() {
+    let rig = on_a_bearer();
+    let (mut client, sink, accepted) = uploading(&rig);
+    let own = client.local_addr().unwrap().port();
+    let reading = std::thread::spawn(move || {
+        let mut server = accepted.join().unwrap();
+        let mut total = 0;
+        while let Ok(length @ 1..) = server.read(&mut [0; 65_536]) {
+            total += length;
+        }
+        total
+    });
+    let writing = std::thread::spawn(move || while client.write_all(&[7; 65_536]).is_ok() {});
+    let mut standing: Vec<u64> = (0..100)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            proc::standing(own, sink.port())
+        })
+        .collect();
+    standing.sort_unstable();
+    drop(rig);
+    writing.join().unwrap();
+    let total = reading.join().unwrap();
+    // The kernel's own choice would be megabytes, which are many seconds at 500 kB a second.
+    assert!(standing[99] > 0 && standing[90] < 128 * 1024, "{standing:?}");
+    assert!(total > 500_000, "{total}");
+}
+
+/// An upload that has begun: the app's end, where it leads, and who accepts it there.
+fn uploading(rig: &Rig) -> (TcpStream, SocketAddr, JoinHandle<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sink = listener.local_addr().unwrap();
+    let accepted = std::thread::spawn(move || listener.accept().unwrap().0);
+    let app = rig.app("third-party");
+    rig.grant(&app, "network.connect=127.0.0.1", "blanket");
+    let (_, who) = Control::of(rig).run(&app);
+    (raw::open(rig.ports(), Door::Socks, &who, sink).unwrap(), sink, accepted)
 }

@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::allowance::{Allowance, Taken};
-use crate::back_pressure::{Sender, fit};
+use crate::back_pressure::{Sender, fit, free};
 use crate::clock;
 use crate::copy::{BUFFER, Held};
 use crate::lease::Lease;
@@ -280,11 +280,15 @@ impl Direction {
     /// Fits the queues of the kernel to the bearer, when there is one and when it has changed.
     fn fit(&mut self, sight: &Sight<'_>) {
         let Some(chunk) = self.limit.as_ref().and_then(Limit::bearer_chunk) else { return };
-        // A flow that never had a limit keeps what the kernel chose.
-        if chunk != self.fitted && (self.fitted != 0 || chunk != u64::MAX) {
-            self.fitted = chunk;
-            fit(sight.from, sight.to, self.sender, chunk);
+        if chunk == self.fitted {
+            return;
         }
+        match (self.fitted, chunk) {
+            // One that never had a limit keeps what the kernel chose.
+            (0, u64::MAX) => free(sight.from),
+            _ => fit(sight.from, sight.to, self.sender, chunk),
+        }
+        self.fitted = chunk;
     }
 
     fn judge_copy(&mut self, read: usize) {

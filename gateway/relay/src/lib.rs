@@ -19,7 +19,7 @@
 #[cfg(not(loom))]
 mod allowance;
 #[cfg(not(loom))]
-mod back_pressure;
+pub mod back_pressure;
 mod cancel;
 #[cfg(not(loom))]
 pub mod clock;

@@ -243,7 +243,7 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
     used.is_written();
     gate.metrics.decided(books.asked.run.trust, "network", true, None);
     let marking = Marking::from(quality.profile.class);
-    let way = Way { marking, device: gate.bearers.device() };
+    let way = Way { marking, device: gate.bearers.device(), down: gate.shaping.down() };
     let connected = tokio::select! {
         biased;
         reason = lease.cancelled() => Err(reason),

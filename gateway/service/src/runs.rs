@@ -272,8 +272,8 @@ pub struct RandomFailed;
 mod tests {
     use super::*;
 
-    fn begin(runs: &Runs, app: &str) -> (Arc<Run>, Token) {
-        let new = NewRun {
+    fn new(app: &str) -> NewRun {
+        NewRun {
             app: app.parse().unwrap(),
             trust: Trust::Untrusted,
             qos_profile: None,
@@ -283,8 +283,25 @@ mod tests {
             binding: RunBinding::Token,
             process: None,
             rate: None,
-        };
-        runs.begin(new, Instant::from_nanos(0), WallTime::from_secs(0)).unwrap()
+        }
+    }
+
+    fn begin(runs: &Runs, app: &str) -> (Arc<Run>, Token) {
+        runs.begin(new(app), Instant::from_nanos(0), WallTime::from_secs(0)).unwrap()
+    }
+
+    /// 11. A limiter that is asked for more than it can ever hold says so by an error; who passes over it limits nothing. Ours
+    /// is asked for one at a time, and every answer but yes is no.
+    #[test]
+    fn trap_11_what_the_limiter_does_not_let_through_is_refused() {
+        let runs = Runs::new(1);
+        for rate in [1_u32, 5] {
+            let new = NewRun { rate: rate.try_into().ok(), ..new("limited") };
+            let run = runs.begin(new, Instant::from_nanos(0), WallTime::from_secs(0)).unwrap().0;
+            let passed = (0..rate + 20).filter(|_| run.within_rate()).count();
+            // A second's worth at once, and what comes while it is asked.
+            assert!((1..=rate as usize + 1).contains(&passed), "{passed} of {rate}");
+        }
     }
 
     #[test]

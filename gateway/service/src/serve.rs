@@ -15,14 +15,14 @@ use aws_lc_rs::rand;
 use mexe_journal::{Journal, JournalError};
 use mexe_model::Reason;
 use mexe_policy::{Policy, Settings, Surroundings};
-use mexe_relay::Key;
+use mexe_relay::{Key, back_pressure};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::accounting;
 use crate::apps::{self, App, Apps};
-use crate::config::{ConfigError, Loaded};
+use crate::config::{self, BearerKind, ConfigError, Loaded};
 use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
 use crate::notify;
@@ -163,7 +163,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let folder = state_dir.join(apps::FOLDER);
     apps::tidy_folder(&state_dir, &apps).map_err(|source| ServeError::State { path: folder, source })?;
 
-    let listeners = Listeners::bind(&config.listen).await?;
+    let listeners = Listeners::bind(&config.listen, may_be_shaped(&config.bearers)).await?;
     let listening = listeners.addresses();
     let settings = Settings { token_runs: config.policy.token_runs };
     let here =
@@ -267,12 +267,13 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn bind(listen: &crate::config::Listen) -> Result<Self, ServeError> {
+    /// `is_shaped` is whether flows may be held to the rate of a bearer.
+    async fn bind(listen: &crate::config::Listen, is_shaped: bool) -> Result<Self, ServeError> {
         Ok(Self {
-            socks: bind(listen.socks, "SOCKS5")?,
-            http: bind(listen.http, "HTTP")?,
-            console: bind(listen.console, "the console")?,
-            metrics: bind(listen.metrics, "metrics")?,
+            socks: bind(listen.socks, "SOCKS5", is_shaped)?,
+            http: bind(listen.http, "HTTP", is_shaped)?,
+            console: bind(listen.console, "the console", false)?,
+            metrics: bind(listen.metrics, "metrics", false)?,
         })
     }
 
@@ -313,12 +314,18 @@ impl Listeners {
     }
 }
 
+/// Whether what apps send may be held to the rate of a bearer. A static one without a rate never has one.
+fn may_be_shaped(bearers: &[config::Bearer]) -> bool {
+    bearers.iter().any(|bearer| bearer.uplink.is_some() || bearer.kind != BearerKind::Static)
+}
+
 /// Connections that wait to be accepted, at most.
 const BACKLOG: i32 = 4096;
 
 fn bind(
     address: Option<SocketAddr>,
     what: &'static str,
+    is_shaped: bool,
 ) -> Result<Option<std::net::TcpListener>, ServeError> {
     use socket2::{Domain, Protocol, Socket, Type};
     let Some(address) = address else { return Ok(None) };
@@ -330,6 +337,9 @@ fn bind(
         socket.set_nonblocking(true)?;
         // Small writes are answers that somebody waits for. Whatever is accepted inherits it.
         socket.set_tcp_nodelay(true)?;
+        if is_shaped {
+            back_pressure::prepare_listener((&socket).into())?;
+        }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
@@ -440,7 +450,7 @@ mod tests {
 
     #[test]
     fn what_a_listener_accepts_sends_small_writes_at_once() {
-        let listener = bind(Some(SocketAddr::from(([127, 0, 0, 1], 0))), "test").unwrap().unwrap();
+        let listener = bind(Some(SocketAddr::from(([127, 0, 0, 1], 0))), "test", false).unwrap().unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         assert!(accepted.nodelay().unwrap());

@@ -8,9 +8,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use mexe_model::{DomainName, Reason};
+use mexe_model::{BitRate, DomainName, Reason};
 use mexe_policy::ActionId;
 use mexe_qos::Marking;
+use mexe_relay::back_pressure;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpStream;
@@ -72,11 +73,13 @@ pub struct Way<'a> {
     pub marking: Marking,
     /// By this network device and no other; `None` leaves it to the routing table.
     pub device: Option<&'a str>,
+    /// What comes back by it is shaped to this rate, or to less.
+    pub down: Option<BitRate>,
 }
 
 impl From<Marking> for Way<'_> {
     fn from(marking: Marking) -> Self {
-        Self { marking, device: None }
+        Self { marking, device: None, down: None }
     }
 }
 
@@ -158,9 +161,10 @@ pub async fn connect(
             },
             () = sleep_until(next_start), if waiting.len() > 0 => {
                 if let Some(address) = waiting.next() {
-                    let (marking, device) = (way.marking, way.device.map(str::to_owned));
+                    let Way { marking, down, .. } = way;
+                    let device = way.device.map(str::to_owned);
                     racing.spawn(async move {
-                        attempt(address, Way { marking, device: device.as_deref() }).await
+                        attempt(address, Way { marking, device: device.as_deref(), down }).await
                     });
                     next_start = Instant::now() + STAGGER;
                 }
@@ -175,6 +179,9 @@ async fn attempt(address: SocketAddr, way: Way<'_>) -> io::Result<Connected> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     set_out(SockRef::from(&socket), address, way)?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(rate) = way.down {
+        back_pressure::prepare_upstream(SockRef::from(&socket), rate)?;
+    }
     let stands = match socket.connect(&address.into()) {
         Ok(()) => true,
         // On this host the connection stands already: nothing to wait for, and no timer to set.
@@ -285,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dead_candidate_does_not_stop_the_next() {
+    async fn trap_7_a_dead_candidate_does_not_stop_the_next_which_has_its_priority_beside_its_mark() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let marking = Marking { dscp: 46, priority: 6 };
@@ -295,7 +302,7 @@ mod tests {
         assert_eq!(connected.local, connected.stream.local_addr().unwrap());
         let socket = SockRef::from(&connected.stream);
         assert_eq!(socket.tos_v4().unwrap(), 46 << 2);
-        // Trap 7 of the standards' digest: the type of service sets the priority (0xb8 would make it 4), so ours comes last.
+        // The type of service sets the priority (0xb8 would make it 4), so ours comes last.
         assert_eq!(socket.priority().unwrap(), 6);
         assert!(socket.tcp_nodelay().unwrap());
         let refused = connect(&[dead], marking.into(), Duration::from_secs(5)).await.unwrap_err();

@@ -41,6 +41,11 @@ impl Shared {
         }
     }
 
+    /// What it carries towards the device, if that is limited.
+    pub fn down(&self) -> Option<BitRate> {
+        self.0.as_ref().and_then(|[_, down]| down.capacity())
+    }
+
     /// What holds one more flow to its rates and to its share, up and down. `waits` is told how long it waited for a grant.
     pub fn limits(&self, claimed: Claimed<'_>, waits: &Histogram) -> [Option<Limit>; 2] {
         let Claimed { profile, is_admitted } = claimed;

@@ -24,8 +24,8 @@ fn the_long_run_rate_is_kept_with_late_timers_at_every_rate() {
 }
 
 #[test]
-fn no_waiter_starves_another_whatever_it_asks_for_at_once() {
-    // Trap 12: who races for tokens with large requests gets nothing (Jain 0.505). Here the arbiter decides.
+fn trap_12_no_waiter_starves_another_whatever_it_asks_for_at_once() {
+    // Who races for tokens with large requests gets nothing (Jain 0.505). Here the arbiter decides.
     for bits in [1_000_000, 10_000_000, 300_000_000] {
         let mut world = World::new(bits, 2 * MILLI);
         // At 300 Mbit/s nobody who needs some microseconds for each 100 bytes could have a seventh of it.
