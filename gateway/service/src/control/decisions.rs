@@ -110,8 +110,9 @@ pub(super) async fn decide(
             (Some((host, port)), None) => Subject::Endpoint(Endpoint { host: host.clone(), port: *port }),
             (None, None) => Subject::Nothing,
         };
-        // The gate opens connections itself, and decides again when it does.
-        let final_word = ![gate.actions.connect, gate.actions.qos].contains(&action);
+        // What the gate carries out itself is decided again when it does.
+        let own = &gate.actions;
+        let final_word = ![own.connect, own.datagram, own.qos, own.usage].contains(&action);
         let wished = Wished { run, action, target, subject, final_word, gone: &gone.0 };
         return for_good(&gate, &wished).await;
     }
