@@ -19,20 +19,20 @@ const look = async (tab, button) => {
 
 /** Waits until every question can be allowed. */
 const awake = (tab) =>
-  tab.page.waitForFunction(() => [...document.querySelectorAll("[data-answer=allow]")].every((button) => !button.disabled));
+  tab.page.waitForFunction(() => [...document.querySelectorAll("[data-answer=allow], [data-arms]")].every((button) => !button.disabled));
 
 /** For how long the button stayed asleep since the browser had it, as the page itself saw it. */
 const watchArming = (tab) =>
   tab.page.evaluate(() => {
     window.seen = [];
-    const which = (button) => button.closest(".question")?.querySelector(".target").textContent ?? "";
+    const which = (button) => button.closest(".question, li")?.querySelector(".target, code").textContent ?? "";
     const note = (button) => window.seen.push({ at: performance.now(), asleep: button.disabled, card: which(button) });
     new MutationObserver((changes) => {
       for (const change of changes) {
         if (change.type === "attributes") note(change.target);
-        for (const node of change.addedNodes) if (node.querySelector) node.querySelectorAll("[data-answer=allow]").forEach(note);
+        for (const node of change.addedNodes) if (node.querySelector) node.querySelectorAll("[data-answer=allow], [data-arms]").forEach(note);
       }
-    }).observe(document.querySelector("#questions"), { childList: true, subtree: true, attributes: true, attributeFilter: ["disabled"] });
+    }).observe(document.querySelector("#page"), { childList: true, subtree: true, attributes: true, attributeFilter: ["disabled"] });
   });
 
 export const questions = (pictures) => ({
@@ -186,6 +186,45 @@ export const questions = (pictures) => ({
     const { json } = await gate.ask("GET", "/v1/grants?app=manufacturer-app");
     assert.ok(json.items.some((one) => one.target === "127.0.0.1:15"));
     tab.faultless("a missed question");
+    await tab.close();
+  },
+
+  async "what was missed stays where it is, and awake, while apps ask and go"(browser, gate, Tab) {
+    const tab = await Tab.open(browser, gate);
+    await tab.signIn();
+    await watchArming(tab);
+    const [own, other] = [await gate.run("manufacturer-app"), await gate.run("operator-app")];
+    const row = tab.page.locator("#past li", { hasText: "127.0.0.1:17" });
+    const comesAndGoes = async (run, port) => {
+      const flow = gate.curl(run, `127.0.0.1:${port}`);
+      await card(tab, `127.0.0.1:${port}`).waitFor();
+      flow.quit();
+      await card(tab, `127.0.0.1:${port}`).waitFor({ state: "detached" });
+    };
+    await comesAndGoes(own, 17);
+    await row.waitFor();
+    // The first that comes above it moves it; the room that it takes is there for the next.
+    await comesAndGoes(other, 201);
+    await look(tab, row.locator("[data-arms]"));
+    await awake(tab);
+    const at = await row.boundingBox();
+    await tab.page.evaluate(() => (window.seen = []));
+    for (const port of [202, 203, 204]) await comesAndGoes(other, port);
+    const seen = await tab.page.evaluate(() => window.seen.filter((one) => one.asleep && one.card === "127.0.0.1:17"));
+    assert.deepEqual(seen, [], "what an app asks put another app's missed question to sleep");
+    assert.deepEqual(await row.boundingBox(), at);
+    await row.locator("[data-arms]").click({ timeout: 2000 });
+    await tab.page.click("#confirm-no");
+    // The user's own answer closes up.
+    const height = () => tab.page.evaluate(() => document.querySelector("#asked").offsetHeight);
+    const room = await height();
+    const denied = gate.curl(other, "127.0.0.1:205");
+    await card(tab, "127.0.0.1:205").locator("[data-answer=deny]").click();
+    assert.equal(await denied.status, 403);
+    await until("the room to close up", async () => (await height()) < room / 2);
+    for (const { id } of (await gate.ask("GET", "/v1/prompts")).json.items) await gate.ask("DELETE", `/v1/prompts/${id}`);
+    for (const { id } of (await gate.ask("GET", "/v1/prompts?denied=true")).json.items) await gate.ask("DELETE", `/v1/prompts/${id}`);
+    tab.faultless("what was missed");
     await tab.close();
   },
 

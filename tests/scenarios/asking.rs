@@ -4,13 +4,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use rig::{Builder, Control, Rig, wait};
+use rig::raw::Credentials;
+use rig::{Association, Builder, Control, Peer, Rig, wait};
 use serde_json::{Value, json};
 
 struct Scene {
     rig: Arc<Rig>,
     control: Control,
     run: String,
+    who: Credentials,
 }
 
 impl Scene {
@@ -18,8 +20,8 @@ impl Scene {
         let rig = builder.start();
         let app = rig.app("third-party");
         let mut control = Control::of(&rig);
-        let (run, _) = control.run(&app);
-        Self { rig: Arc::new(rig), control, run }
+        let (run, who) = control.run(&app);
+        Self { rig: Arc::new(rig), control, run, who }
     }
 
     fn asks(&self, action: &str, target: Option<&str>) -> JoinHandle<Value> {
@@ -50,18 +52,47 @@ fn a_single_yes_by_name_is_used_up_by_the_first_who_is_told_so() {
     let mut scene = Scene::start(usual());
     let single = json!({ "answer": "allow", "permission": "single" });
     for _ in 0..2 {
-        let asked = scene.asks("network.datagram", Some("a.example:53"));
+        let asked = scene.asks("network.listen", Some("a.example:53"));
         let question = scene.question();
         assert_eq!(question["target"], "a.example:53");
         assert_eq!(scene.answer(&question, &single).0, 200);
         assert_eq!(asked.join().unwrap()["decision"], "allow");
     }
-    // For what the gate opens itself nothing is used up: it decides again when it does.
-    let asked = scene.asks("network.connect", Some("a.example:443"));
+    // For what the gate carries out itself nothing is used up: it decides again when it does.
+    for (action, target) in [
+        ("network.connect", Some("a.example:443")),
+        ("network.datagram", Some("a.example:53")),
+        ("network.qos", None),
+        ("network.usage", None),
+    ] {
+        let asked = scene.asks(action, target);
+        let question = scene.question();
+        assert_eq!(scene.answer(&question, &single).0, 200);
+        assert_eq!(asked.join().unwrap()["decision"], "allow");
+        assert_eq!(scene.asks(action, target).join().unwrap()["decision"], "allow", "{action}");
+    }
+}
+
+#[test]
+fn a_single_yes_to_a_datagram_is_used_up_by_the_flow_and_by_nothing_before() {
+    let mut scene = Scene::start(usual());
+    let peer = Peer::start();
+    let target = peer.address().to_string();
+    let asked = scene.asks("network.datagram", Some(&target));
     let question = scene.question();
+    let single = json!({ "answer": "allow", "permission": "single" });
     assert_eq!(scene.answer(&question, &single).0, 200);
     assert_eq!(asked.join().unwrap()["decision"], "allow");
-    assert_eq!(scene.asks("network.connect", Some("a.example:443")).join().unwrap()["decision"], "allow");
+    assert_eq!(scene.control.list("/v1/grants").len(), 1, "saying so used it up");
+    let association = Association::open(scene.rig.ports().socks, &scene.who).unwrap();
+    association.send(peer.address(), b"one");
+    assert_eq!(peer.echo(), b"one");
+    assert_eq!(association.receive().1, b"one");
+    assert!(scene.control.list("/v1/grants").is_empty());
+    let again = scene.asks("network.datagram", Some(&target));
+    let question = scene.question();
+    assert_eq!(scene.answer(&question, &json!({ "answer": "deny" })).0, 200);
+    assert_eq!(again.join().unwrap()["decision"], "deny");
 }
 
 #[test]

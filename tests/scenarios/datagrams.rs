@@ -311,6 +311,32 @@ fn the_end_of_the_control_connection_is_the_end_of_the_association() {
 }
 
 #[test]
+fn of_what_a_revoke_ends_only_flows_are_counted_as_flows() {
+    let rig = Rig::builder().section("policy", "prompt_wait = \"30s\"").start();
+    let peers = [Peer::start(), Peer::start()];
+    let (app, who) = permitted(&rig);
+    let association = Association::open(rig.ports().socks, &who).unwrap();
+    for peer in &peers {
+        fence(&association, peer);
+    }
+    // Nothing went through this one, and this datagram waits for the user.
+    let _idle = Association::open(rig.ports().socks, &who).unwrap();
+    association.send("127.0.0.2:9".parse().unwrap(), b"?");
+    wait::until("the question", || {
+        rig.json(["prompts"])["items"].as_array().is_some_and(|all| !all.is_empty()).then_some(())
+    });
+    rig.json(["revoke", "--app", &app]);
+    for peer in &peers {
+        assert_eq!(flow_end(&rig, &app, peer.address())["reason"], "permission-revoked");
+    }
+    let records = rig.journal(["--app", &app]);
+    let told = records.iter().find(|record| record["detail"]["flows_cut"].is_u64()).unwrap();
+    assert_eq!(told["detail"]["flows_cut"], 2, "{told}");
+    assert_eq!(rig.metric("mexegate_flow_cut_total{reason=\"permission-revoked\"}"), 2.0);
+    assert_eq!(rig.metric("mexegate_flow_cut_seconds_count"), 2.0);
+}
+
+#[test]
 fn what_ends_a_right_ends_its_flows_at_once() {
     let rig = Rig::start();
     let (peer, other) = (Peer::start(), Peer::start());

@@ -11,7 +11,8 @@ use mexe_forge::pki::{Authority, Branch, Shape, Signer};
 use mexe_model::{SecurityDomain, WallTime};
 use rig::cli::code;
 use rig::packages::{now, write};
-use rig::{Output, Rig};
+use rig::{Control, Output, Rig};
+use serde_json::json;
 
 const HOUR: u64 = 3600;
 
@@ -230,7 +231,7 @@ fn a_broken_package_is_refused_by_its_reason_offline_and_at_the_gate() {
 
 #[test]
 fn who_is_vouched_for_by_nobody_is_untrusted_and_says_why() {
-    let rig = Rig::start();
+    let mut rig = Rig::start();
     let file = rig.folder().join("package.jar");
     let stranger = Authority::root("Stranger", &Shape::at(now())).unwrap();
     let signer = stranger.signer("Signer of Renown", &Shape::at(now())).unwrap();
@@ -247,10 +248,20 @@ fn who_is_vouched_for_by_nobody_is_untrusted_and_says_why() {
         );
         let installed = install(&rig, &file).ended(code::DONE);
         assert_eq!(
-            (installed.text("verdict"), &installed.json["domain"]),
-            ("untrusted", &serde_json::Value::Null)
+            (installed.text("verdict"), installed.text("reason"), &installed.json["domain"]),
+            ("untrusted", reason, &serde_json::Value::Null)
         );
-        rig.json(["app", "remove", installed.text("id")]);
+        // The reason stays with the app, also over a restart of the gate, and through a run.
+        let id = installed.text("id").to_owned();
+        rig.kill();
+        rig.start_again();
+        rig.run(&id);
+        for shown in [&rig.json(["app", "show", &id]), &rig.json(["app", "list"])["items"][0]] {
+            assert_eq!((&shown["reason"], &shown["state"]), (&json!(reason), &json!("active")), "{shown}");
+        }
+        let page = Control::of(&rig).done("GET", &format!("/v1/apps/{id}"), None).json;
+        assert_eq!(page["reason"], reason);
+        rig.json(["app", "remove", &id]);
     }
 }
 

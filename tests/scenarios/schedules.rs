@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rig::bulk::{Bulk, Pace, To, Way};
 use rig::cli::code;
+use rig::exact::credentials;
 use rig::origin::Origin;
 use rig::raw::Door;
 use rig::verbs::{cli, done, file};
-use rig::{Builder, Control, Rig, Run, wait};
+use rig::{Association, Builder, Control, Peer, Rig, Run, wait};
 use serde_json::{Value, json};
 
 const ALL_DAYS: &str = r#"["mon", "tue", "wed", "thu", "fri", "sat", "sun"]"#;
@@ -265,6 +266,70 @@ fn bytes_are_counted_to_the_last_one_through_every_door() {
     rig.start_again();
     let run = rig.run(&app);
     assert_eq!(get(&rig, &run, &big).reason().as_deref(), Some("budget-used-up"));
+}
+
+/// Sends until it comes through: what comes while the budget's next part is written down is dropped, and costs nothing.
+fn insist(send: impl Fn(), arrived: impl Fn() -> bool) {
+    wait::until("a datagram to come through", || {
+        send();
+        arrived().then_some(())
+    });
+}
+
+#[test]
+fn datagrams_are_counted_both_ways_and_the_last_byte_cuts_their_flow() {
+    const BUDGET: u64 = 10_000;
+    for last_goes_up in [true, false] {
+        let (rig, peer) = (usual().start(), Peer::start());
+        let app = rig.app("third-party");
+        let text = schedule(&app, "", ALWAYS, &format!("bytes = {BUDGET}"));
+        sign(&rig, &text.replace("network.connect", "network.datagram"));
+        let association = Association::open(rig.ports().socks, &credentials(&app, &rig.run(&app))).unwrap();
+        for socket in [&peer.socket, &association.socket] {
+            socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        }
+        let flow = std::cell::Cell::new(peer.address());
+        let heard = || peer.socket.recv_from(&mut [0; 65_536]).map(|(_, from)| flow.set(from)).is_ok();
+        let answered = || association.socket.recv(&mut [0; 65_536]).is_ok();
+        let up = |length: usize| association.send(peer.address(), &vec![1; length]);
+        let down = |length: usize| {
+            peer.socket.send_to(&vec![2; length], flow.get()).unwrap();
+        };
+        for _ in 0..4 {
+            insist(|| up(500), heard);
+            insist(|| down(1500), answered);
+        }
+        // Of the last 2000 bytes no datagram takes a part: one that is too large goes whole or not at all.
+        up(2001);
+        assert!(!heard(), "more went up than there was");
+        down(2001);
+        assert!(!answered(), "more came down than there was");
+        match last_goes_up {
+            true => insist(|| up(2000), heard),
+            false => insist(|| down(2000), answered),
+        }
+        // Nothing is left: the next one, whichever way, ends the flow.
+        match last_goes_up {
+            true => down(1),
+            false => up(1),
+        }
+        let end = wait::until("the end of the flow", || {
+            rig.journal(["--app", &app]).into_iter().find(|record| record["kind"] == "flow-end")
+        });
+        assert_eq!((&end["reason"], moved(&rig)), (&json!("budget-used-up"), BUDGET), "{end}");
+        up(1);
+        assert!(!heard() && !answered(), "something moved after the last byte");
+        let refused = wait::until("the refusal", || {
+            rig.journal(["--app", &app, "--decision", "deny"]).into_iter().next()
+        });
+        assert_eq!(refused["reason"], "budget-used-up", "{refused}");
+        let listed = &done(&rig, &["schedule", "list"])["items"][0];
+        assert_eq!(
+            (&listed["state"], &listed["used"]["bytes"]),
+            (&json!("budget-used-up"), &json!(BUDGET)),
+            "{listed}"
+        );
+    }
 }
 
 #[test]

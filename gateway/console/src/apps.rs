@@ -19,6 +19,8 @@ pub struct App {
     version: Foreign,
     #[serde(default)]
     domain: Domain,
+    #[serde(default)]
+    state: Foreign,
     reason: Option<Foreign>,
     #[serde(default)]
     digest: Foreign,
@@ -88,6 +90,15 @@ impl Card {
     /// Names of signers that nobody vouches for are never shown.
     fn signers(&self) -> &[Signer] {
         if self.app.domain.is_vouched_for() { &self.app.signers } else { &[] }
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.app.state.raw() == "suspended"
+    }
+
+    /// Why nobody vouches for it.
+    fn unvouched(&self) -> Option<&Foreign> {
+        self.app.reason.as_ref().filter(|_| !self.is_suspended())
     }
 
     fn called(&self) -> Foreign {

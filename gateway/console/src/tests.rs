@@ -81,7 +81,7 @@ fn app() -> Value {
     let certificate = json!({"subject": "CN=Weather Works", "serial": "01", "not_after": "2030-01-01T00:00:00Z",
         "sha256": "ab"});
     json!({
-        "id": "weather", "name": "Weather", "version": "1.0", "domain": "third-party", "reason": "root-disabled",
+        "id": "weather", "name": "Weather", "version": "1.0", "domain": "third-party", "state": "suspended", "reason": "root-disabled",
         "digest": "cd", "format": "jar", "legacy": false, "restricted_to": ["network"], "qos_profile": "web",
         "installed_at": "2026-11-26T03:00:00.000Z",
         "signers": [{"subject": "CN=Weather Works", "digest": "SHA-256", "signature": "RSA", "chain": [certificate]}],
@@ -282,6 +282,18 @@ fn a_text_without_end_does_not_fill_a_page() {
     for page in pages_with(&"x".repeat(100_000)) {
         assert!(page.len() < 20_000, "{} bytes", page.len());
     }
+}
+
+#[test]
+fn an_app_says_why_it_is_suspended_or_why_nobody_vouches_for_it() {
+    let mut app = app();
+    let page = rendered(Apps::of(read_all(&app).unwrap(), &[], &[], 9));
+    assert!(page.contains("Suspended.") && page.contains("<code>root-disabled</code>"), "{page}");
+    (app["domain"], app["state"], app["reason"]) = (json!(null), json!("active"), json!("no-root"));
+    let page = rendered(Apps::of(read_all(&app).unwrap(), &[], &[], 9));
+    assert!(!page.contains("Suspended."), "{page}");
+    let says = mexe_model::Reason::NoRoot.says();
+    assert!(page.contains(&format!("nobody that this device knows: {says} <code>no-root</code>")), "{page}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 // The page of questions. Nobody is hurried or tricked into an answer: an Allow takes no click before its question has been in
 // view for a moment, and takes none again for as long whenever it moved; it never has the focus by itself. One that stays
-// where it is stays awake, so that no app holds back the answers to another's questions. Questions that stay are left as they
-// are, with what the user has chosen in them; those that were closed elsewhere go.
+// where it is stays awake, so that no app holds back the answers to another's questions: what apps take away leaves its room,
+// lest what was missed moves. Questions that stay are left as they are, with what the user has chosen in them; those that were
+// closed elsewhere go.
 "use strict";
 
 (() => {
@@ -11,6 +12,7 @@
   let asked = null;
   let again = false;
   const known = new Set();
+  const answered = new Set();
 
   const cards = () => [...document.querySelectorAll("#questions > .question")];
   const allows = () => [...document.querySelectorAll("#questions [data-answer=allow], [data-arms]")];
@@ -45,6 +47,8 @@
 
   const seen = new ResizeObserver(settleAll);
   for (const name of ["scroll", "resize"]) addEventListener(name, settleAll, { passive: true });
+  // Lines break elsewhere then, and everything moves.
+  addEventListener("resize", () => by("asked")?.style.removeProperty("min-height"));
   addEventListener("focus", rearmAll);
   document.addEventListener("visibilitychange", rearmAll);
   // Whatever moved it, and whether anybody noticed: what is pressed is where it was seen, or is not pressed.
@@ -60,9 +64,13 @@
   const merge = (fresh) => {
     const list = by("questions");
     if (!list) return;
+    const room = by("asked").getBoundingClientRect().height;
+    const missed = by("past").querySelector("[data-arms]");
+    let closed = false;
     const wanted = new Map([...fresh.querySelectorAll("#questions > .question")].map((card) => [card.id, card]));
     for (const card of cards()) {
       if (wanted.has(card.id)) continue;
+      closed = answered.delete(card.id) || closed;
       const next = card.nextElementSibling ?? card.previousElementSibling ?? by("title");
       const focused = card.contains(document.activeElement);
       card.remove();
@@ -87,6 +95,9 @@
       localTimes(by("past"));
       if (focused) (by(focused) ?? by("title")).focus();
     }
+    // What the user closes here closes up; whatever else goes leaves its room while something missed lies below it.
+    const holds = missed && by("past").querySelector("[data-arms]") && !closed;
+    by("asked").style.minHeight = holds ? `${room}px` : "";
     settleAll();
   };
 
@@ -137,11 +148,16 @@
     // What the table offers first is meant for a yes: a quick no must not become one for ever.
     if (chosen("permission") && (verdict === "allow" || card.dataset.chosen)) body.permission = chosen("permission");
     card.setAttribute("aria-busy", "true");
+    answered.add(card.id);
     try {
       const response = await ask(`/v1/prompts/${card.id}/answer`, { method: "POST", body: JSON.stringify(body) });
-      if (!response.ok) notice(refusal(response.status, await response.text()), true);
-      else speak(verdict === "allow" ? "Allowed" : "Denied");
+      if (response.ok) speak(verdict === "allow" ? "Allowed" : "Denied");
+      else {
+        answered.delete(card.id);
+        notice(refusal(response.status, await response.text()), true);
+      }
     } catch {
+      answered.delete(card.id);
       notice("The gate does not answer; the question stays open.", true);
     }
     card.removeAttribute("aria-busy");
@@ -185,6 +201,6 @@
     }
   });
   for (const name of ["mexegate:in", "mexegate:changed"]) document.addEventListener(name, refresh);
-  document.addEventListener("mexegate:out", () => known.clear());
+  document.addEventListener("mexegate:out", () => [known, answered].forEach((ids) => ids.clear()));
   window.mexegate.questions = { refresh };
 })();

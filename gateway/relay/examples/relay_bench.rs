@@ -216,7 +216,7 @@ fn ledger(open: u64) {
     (0..100_000).for_each(|n| drop(leases.open(keys(n), 0, clock::now())));
     println!("opening and closing a lease: {} ns", begin.elapsed().as_nanos() / 100_000);
     let begin = Instant::now();
-    assert_eq!(leases.revoke(&mexe_relay::Key::Run(RunId(7)), mexe_model::Reason::RunEnded), 1);
+    assert_eq!(leases.revoke(&mexe_relay::Key::Run(RunId(7)), mexe_model::Reason::RunEnded).leases, 1);
     println!("revoking one of {open} leases: {:?}", begin.elapsed());
     drop(held);
 }

@@ -16,6 +16,8 @@ use crate::ledger::{Closed, LeaseKeys, Leases};
 pub(crate) struct Shared {
     pub(crate) cancel: Cancel,
     pub(crate) keys: FixedKeys,
+    /// Whether bytes move on it.
+    pub(crate) is_flow: bool,
     /// The grants it rests on, changed only under the ledger's lock; [`NO_GRANT`] for none.
     pub(crate) grants: [AtomicU64; 2],
     pub(crate) bytes_up: AtomicU64,
@@ -37,11 +39,12 @@ pub(crate) struct FixedKeys {
 const NO_GRANT: u64 = u64::MAX;
 
 impl Shared {
-    pub(crate) fn new(keys: LeaseKeys, opened: Instant) -> Self {
+    pub(crate) fn new(keys: LeaseKeys, opened: Instant, is_flow: bool) -> Self {
         let LeaseKeys { flow, run, app, grant, qos_grant, root } = keys;
         let shared = Self {
             cancel: Cancel::new(),
             keys: FixedKeys { flow, run, app, root },
+            is_flow,
             grants: [AtomicU64::new(NO_GRANT), AtomicU64::new(NO_GRANT)],
             bytes_up: AtomicU64::new(0),
             bytes_down: AtomicU64::new(0),

@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::iter::Sum;
+use std::ops::Add;
 use std::sync::{Arc, PoisonError};
 
 #[cfg(loom)]
@@ -72,6 +74,29 @@ pub struct Closed {
     pub reason: Option<Reason>,
 }
 
+/// What a revoke took back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// Everything that rested on it.
+    pub leases: usize,
+    /// The flows among it.
+    pub flows: usize,
+}
+
+impl Add for Revoked {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { leases: self.leases + other.leases, flows: self.flows + other.flows }
+    }
+}
+
+impl Sum for Revoked {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), Add::add)
+    }
+}
+
 /// Every open lease. Cheap to clone; all clones are one ledger.
 #[derive(Clone)]
 pub struct Leases(Arc<Inner>);
@@ -100,22 +125,35 @@ impl Leases {
     /// Opens a lease for a flow that was allowed under `policy_epoch`. Call it **before** connecting: from its return on a
     /// revoke finds the flow. After connecting ask [`Lease::still_valid`].
     pub fn open(&self, keys: LeaseKeys, policy_epoch: u64, now: Instant) -> Lease {
+        self.add(Shared::new(keys, now, true), policy_epoch)
+    }
+
+    /// Opens a lease for what is no flow but ends with the same rights: a question that waits, an association, a call, a
+    /// stream. It is not counted as a flow that was cut.
+    pub fn open_beside(&self, keys: LeaseKeys, policy_epoch: u64, now: Instant) -> Lease {
+        self.add(Shared::new(keys, now, false), policy_epoch)
+    }
+
+    fn add(&self, shared: Shared, policy_epoch: u64) -> Lease {
         let serial = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::new(Shared::new(keys, now));
+        let shared = Arc::new(shared);
         self.shard(serial).insert(serial, Arc::clone(&shared));
         Lease { shared, leases: self.clone(), serial, epoch: policy_epoch, waiting: None }
     }
 
-    /// Takes back every lease under the key, those still connecting too; returns how many. When it has returned, the
-    /// relay of each moves no further byte: it looks before every write.
-    pub fn revoke(&self, key: &Key, reason: Reason) -> usize {
+    /// Takes back every lease under the key, those still connecting too. When it has returned, the relay of each moves no
+    /// further byte: it looks before every write.
+    pub fn revoke(&self, key: &Key, reason: Reason) -> Revoked {
         let mut found = Vec::new();
         self.each(|shared| {
             if covers(key, shared) {
                 found.push(Arc::clone(shared));
             }
         });
-        found.iter().filter(|shared| shared.cancel.cancel(reason)).count()
+        // Flows first: with its association's lease gone a flow would end as if it had closed by itself.
+        found.sort_by_key(|shared| !shared.is_flow);
+        let taken = found.iter().filter(|shared| shared.cancel.cancel(reason));
+        taken.map(|shared| Revoked { leases: 1, flows: usize::from(shared.is_flow) }).sum()
     }
 
     /// Every open lease, in the order of opening.

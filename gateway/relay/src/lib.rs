@@ -11,7 +11,7 @@
 //! let keys = LeaseKeys { flow: FlowId(1), run: RunId(1), app, grant: Some(GrantId(7)), qos_grant: None, root: None };
 //! let lease = leases.open(keys, 41, Instant::from_nanos(0)); // decided under epoch 41, not yet connected
 //! assert!(lease.still_valid(41));
-//! assert_eq!(leases.revoke(&Key::Grant(GrantId(7)), Reason::PermissionRevoked), 1);
+//! assert_eq!(leases.revoke(&Key::Grant(GrantId(7)), Reason::PermissionRevoked).flows, 1);
 //! assert_eq!(lease.cancel_reason(), Some(Reason::PermissionRevoked));
 //! ```
 #![expect(unexpected_cfgs, reason = "`loom` is set by RUSTFLAGS, and only to check the leases")]
@@ -47,7 +47,7 @@ mod splice;
 #[cfg(not(loom))]
 pub use allowance::{Allowance, Taken};
 pub use lease::{Lease, LeaseHandle};
-pub use ledger::{Closed, Key, LeaseKeys, Leases};
+pub use ledger::{Closed, Key, LeaseKeys, Leases, Revoked};
 #[cfg(not(loom))]
 pub use limit::{Limit, Room};
 #[cfg(not(loom))]

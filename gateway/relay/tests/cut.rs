@@ -50,7 +50,7 @@ async fn a_quiet_flow_is_cut_on_both_sides() {
         flow.app.write_u8(1).await.unwrap();
         flow.server.read_u8().await.unwrap();
         let start = clock::now();
-        assert_eq!(flow.leases.revoke(&Key::Run(RunId(1)), Reason::RunEnded), 1);
+        assert_eq!(flow.leases.revoke(&Key::Run(RunId(1)), Reason::RunEnded).leases, 1);
         assert!(reset(&mut flow.server).await && reset(&mut flow.app).await, "{strategy:?}");
         assert!(since(start) < SANE);
         let (outcome, closed) = flow.outcome().await;
@@ -166,7 +166,7 @@ async fn a_finished_flow_whose_last_bytes_still_wait_in_the_kernel_is_cut() {
     while flow.handle.bytes_up() < 1_000_000 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(flow.leases.revoke(&Key::All, Reason::PermissionRevoked), 1);
+    assert_eq!(flow.leases.revoke(&Key::All, Reason::PermissionRevoked).leases, 1);
     assert_eq!(flow.task.await.unwrap().end, End::Cut(Reason::PermissionRevoked));
     let (received, end) = receive_counted(&mut server, &AtomicU64::new(0)).await;
     assert!(is_reset(end) && received < 1_000_000, "{received}");
@@ -210,7 +210,7 @@ async fn cut_a_full_upload(strategy: Strategy) -> (Duration, u64) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let revoked_at = clock::now();
-    assert_eq!(flow.leases.revoke(&Key::Grant(GrantId(1)), Reason::PermissionRevoked), 1);
+    assert_eq!(flow.leases.revoke(&Key::Grant(GrantId(1)), Reason::PermissionRevoked).leases, 1);
     // The receiver's kernel has the reset, before the receiver reads on.
     assert!(server.ready(Interest::ERROR).await.unwrap().is_error());
     let took = since(revoked_at);

@@ -48,13 +48,13 @@ fn a_revoke_takes_every_lease_under_its_key_and_no_other() {
     ];
     for (key, expected) in cases {
         let (leases, open, _) = eight();
-        assert_eq!(leases.revoke(&key, Reason::PermissionRevoked), expected.len(), "{key:?}");
+        assert_eq!(leases.revoke(&key, Reason::PermissionRevoked).leases, expected.len(), "{key:?}");
         for (n, lease) in open.iter().enumerate() {
             let reason = expected.contains(&n).then_some(Reason::PermissionRevoked);
             assert_eq!(lease.cancel_reason(), reason, "{key:?} {n}");
             assert_eq!(lease.still_valid(1), reason.is_none());
         }
-        assert_eq!(leases.revoke(&key, Reason::RunEnded), 0, "the first reason stays");
+        assert_eq!(leases.revoke(&key, Reason::RunEnded).leases, 0, "the first reason stays");
     }
 }
 
@@ -63,8 +63,18 @@ fn a_grant_that_no_flow_rests_on_finds_none() {
     let leases = Leases::new(|_| {});
     let without =
         leases.open(LeaseKeys { grant: None, qos_grant: None, root: None, ..keys(0) }, 1, Instant::default());
-    assert_eq!(leases.revoke(&Key::Grant(GrantId(u64::MAX)), Reason::PermissionRevoked), 0);
+    assert_eq!(leases.revoke(&Key::Grant(GrantId(u64::MAX)), Reason::PermissionRevoked).leases, 0);
     assert_eq!(without.handle().keys().grant, None);
+}
+
+#[test]
+fn what_is_no_flow_ends_with_its_rights_and_is_not_counted_as_one() {
+    let leases = Leases::new(|_| {});
+    let (flow, beside) =
+        (leases.open(keys(0), 1, Instant::default()), leases.open_beside(keys(1), 1, Instant::default()));
+    let revoked = leases.revoke(&Key::Run(RunId(0)), Reason::RunEnded);
+    assert_eq!((revoked.leases, revoked.flows), (2, 1));
+    assert_eq!([flow.cancel_reason(), beside.cancel_reason()], [Some(Reason::RunEnded); 2]);
 }
 
 #[test]
@@ -95,7 +105,7 @@ fn an_end_is_told_once_with_its_totals() {
 fn two_leases_for_one_flow_are_both_found() {
     let leases = Leases::new(|_| {});
     let (a, b) = (leases.open(keys(1), 1, Instant::default()), leases.open(keys(1), 1, Instant::default()));
-    assert_eq!(leases.revoke(&Key::Flow(FlowId(1)), Reason::RunEnded), 2);
+    assert_eq!(leases.revoke(&Key::Flow(FlowId(1)), Reason::RunEnded).leases, 2);
     assert!(a.cancel_reason().is_some() && b.cancel_reason().is_some());
 }
 
@@ -108,8 +118,8 @@ fn a_lease_of_an_older_epoch_is_not_valid_until_it_is_renewed() {
     assert!(lease.still_valid(2));
     lease.renew_under(3, Some(GrantId(77)), None);
     assert!(lease.still_valid(3));
-    assert_eq!(leases.revoke(&Key::Grant(GrantId(5)), Reason::PermissionRevoked), 0);
-    assert_eq!(leases.revoke(&Key::Grant(GrantId(77)), Reason::PermissionRevoked), 1);
+    assert_eq!(leases.revoke(&Key::Grant(GrantId(5)), Reason::PermissionRevoked).leases, 0);
+    assert_eq!(leases.revoke(&Key::Grant(GrantId(77)), Reason::PermissionRevoked).leases, 1);
     assert!(!open[5].still_valid(3));
 }
 
@@ -128,7 +138,7 @@ async fn a_connection_attempt_ends_when_its_lease_is_taken() {
     let lease = &mut open[2];
     let revoke = async {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        leases.revoke(&Key::Flow(FlowId(2)), Reason::RunEnded)
+        leases.revoke(&Key::Flow(FlowId(2)), Reason::RunEnded).leases
     };
     let connect = async {
         tokio::select! {
@@ -176,6 +186,6 @@ fn an_open_lease_takes_less_than_300_bytes() {
     println!("an open lease takes {each} bytes, of which {} are the lease itself", size_of::<Lease>());
     assert!(each < 300, "{each}");
     let begin = std::time::Instant::now();
-    assert_eq!(leases.revoke(&Key::Run(RunId(99)), Reason::RunEnded), 0);
+    assert_eq!(leases.revoke(&Key::Run(RunId(99)), Reason::RunEnded).leases, 0);
     println!("a revoke that finds none of {MANY} takes {:?}", begin.elapsed());
 }

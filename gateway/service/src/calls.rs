@@ -218,7 +218,7 @@ fn lease(gate: &Gate, run: &Run, ticket: &Ticket) -> Result<Lease, Refused> {
         grant: Some(ticket.grant),
         qos_grant: None,
     };
-    let lease = gate.leases.open(keys, ticket.epoch, clock::now());
+    let lease = gate.leases.open_beside(keys, ticket.epoch, clock::now());
     // A change between the decision and here has not found the lease.
     if run.has_ended() {
         return Err(Reason::RunEnded.into());

@@ -14,7 +14,7 @@ use mexe_journal::Journal;
 use mexe_model::{FlowId, Instant, Reason, RunId, WallTime};
 use mexe_policy::{ActionId, Policy, Surroundings};
 use mexe_qos::ProfileSet;
-use mexe_relay::{Key, Leases, PipePool};
+use mexe_relay::{Key, Leases, PipePool, Revoked};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -282,7 +282,7 @@ impl Gate {
     }
 
     /// Cuts every lease under that key, those that are still connecting too; tells how many.
-    pub fn cut(&self, key: &Key, reason: Reason) -> usize {
+    pub fn cut(&self, key: &Key, reason: Reason) -> Revoked {
         self.last_cut.store(clock::now().as_nanos(), Ordering::Relaxed);
         self.leases.revoke(key, reason)
     }

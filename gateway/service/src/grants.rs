@@ -9,7 +9,7 @@ use mexe_journal::{Change, Deadline, Record, StoredGrant};
 use mexe_model::{AppId, GrantId, Instant, Permission, PromptId, Reason};
 use mexe_policy::table::TargetKind;
 use mexe_policy::{Binding, Grant, GrantSpec, SecurityTable, TargetPattern};
-use mexe_relay::Key;
+use mexe_relay::{Key, Revoked};
 use serde_json::{Value, json};
 
 use crate::calls;
@@ -156,7 +156,7 @@ pub async fn revoke(gate: &Arc<Gate>, id: GrantId) -> Result<(), Refused> {
     }
     // A single-action grant is gone once it is used; the flow that it opened is not.
     let cut = at_once + gate.cut(&Key::Grant(id), Reason::PermissionRevoked);
-    if !known && cut == 0 {
+    if !known && cut.leases == 0 {
         return Err(Refused::about(Reason::NotFound, format!("there is no grant `{id}`")));
     }
     write_revoked(gate, vec![id], Vec::new(), None, cut).await
@@ -174,7 +174,7 @@ pub async fn revoke_all_of_app(gate: &Arc<Gate>, app: &AppId) -> Result<Vec<Gran
     let schedules = gate.schedules.struck(app);
     gate.schedules.forget(app);
     let cut = at_once + gate.cut(&Key::App(app.clone()), Reason::PermissionRevoked);
-    if !ids.is_empty() || cut > 0 {
+    if !ids.is_empty() || cut.leases > 0 {
         write_revoked(gate, ids.clone(), schedules, Some(app.clone()), cut).await?;
     }
     Ok(ids)
@@ -185,13 +185,13 @@ async fn write_revoked(
     ids: Vec<GrantId>,
     mut others: Vec<Change>,
     app: Option<AppId>,
-    cut: usize,
+    cut: Revoked,
 ) -> Result<(), Refused> {
     let record = Record {
         app,
         grant: ids.first().copied(),
         reason: Some(Reason::PermissionRevoked),
-        detail: Some(json!({ "grants": ids, "flows_cut": cut })),
+        detail: Some(json!({ "grants": ids, "flows_cut": cut.flows })),
         ..Record::change(clock::wall(), "grant.revoke")
     };
     others.push(Change::RevokeGrants(ids));

@@ -16,7 +16,7 @@ use mexe_journal::{Change, Journal, Record, StoredSchedule};
 use mexe_model::{AppId, GrantId, Permission, Reason};
 use mexe_policy::schedule::ScheduleDigest;
 use mexe_policy::{Grant, Policy, Schedule};
-use mexe_relay::Key;
+use mexe_relay::{Key, Revoked};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -233,7 +233,7 @@ fn not_excluded(policy: &Policy, grant: &Grant, schedule: &Schedule) -> Result<(
 pub async fn revoke(gate: &Arc<Gate>, name: &str) -> Result<(), Refused> {
     let none = || Refused::about(Reason::NotFound, format!("there is no schedule `{name}`"));
     let known = gate.schedules.signed.load().by_name.get(name).cloned().ok_or_else(none)?;
-    let cut = |known: &Signed| -> usize {
+    let cut = |known: &Signed| -> Revoked {
         known.grants.iter().map(|grant| gate.cut(&Key::Grant(*grant), Reason::PermissionRevoked)).sum()
     };
     // What is open is cut before anything that can wait for the disk; what opens until the policy knows, after it.
@@ -246,7 +246,7 @@ pub async fn revoke(gate: &Arc<Gate>, name: &str) -> Result<(), Refused> {
         app: Some(gone.schedule.app().clone()),
         grant: gone.grants.first().copied(),
         reason: Some(Reason::PermissionRevoked),
-        detail: Some(json!({ "schedule": name, "grants": gone.grants, "flows_cut": cut })),
+        detail: Some(json!({ "schedule": name, "grants": gone.grants, "flows_cut": cut.flows })),
         ..Record::change(clock::wall(), "schedule.revoke")
     };
     let change = Change::RemoveSchedule(name.to_owned());

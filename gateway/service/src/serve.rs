@@ -241,7 +241,7 @@ impl Serving {
         gate.stop();
         if tokio::time::timeout(self.drain, gate.drained()).await.is_err() {
             let cut = gate.cut(&Key::All, Reason::GateStopping);
-            tracing::info!(cut, "the drain's deadline is over");
+            tracing::info!(cut = cut.flows, "the drain's deadline is over");
         }
         for run in gate.runs.list() {
             running::end(gate, run.id, Reason::GateStopping).await;

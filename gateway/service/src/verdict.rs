@@ -50,6 +50,11 @@ pub fn reason(verdict: &TrustVerdict) -> Option<Reason> {
     }
 }
 
+/// Why nobody vouches for it, when that is the verdict.
+pub fn unvouched(verdict: &TrustVerdict) -> Option<Reason> {
+    matches!(verdict, TrustVerdict::Untrusted(_)).then(|| reason(verdict)).flatten()
+}
+
 /// The first signer's key, which the app's lineage is known by.
 pub fn signer_key(verdict: &TrustVerdict) -> Option<String> {
     match verdict {

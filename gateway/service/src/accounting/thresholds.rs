@@ -147,7 +147,7 @@ pub fn look(gate: &Arc<Gate>) {
     for entry in gate.flows.all() {
         if is_reached(gate, &entry.app, &entry.bearer)
             && !may_go_on(gate, &entry)
-            && gate.cut(&Key::Flow(entry.id), Reason::UsageThreshold) > 0
+            && gate.cut(&Key::Flow(entry.id), Reason::UsageThreshold).flows > 0
         {
             tracing::info!(flow = %entry.id, app = %entry.app, "a usage threshold is reached");
         }

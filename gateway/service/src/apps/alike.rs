@@ -57,6 +57,7 @@ mod tests {
             evidence: None,
             installed_at: WallTime::from_secs(0),
             suspended: None,
+            unvouched: None,
             signers: Value::Null,
         }
     }

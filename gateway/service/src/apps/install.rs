@@ -134,6 +134,7 @@ pub async fn install(gate: &Arc<Gate>, offered: Offered) -> Result<Arc<App>, Ref
         runtime: facts.map_or(Runtime::Jar, |f| f.runtime.clone()),
         installed_at: clock::wall(),
         suspended: None,
+        unvouched: verdict::unvouched(verdict),
         signers: verdict::signers(verdict),
     };
     let kept = keep(gate, &offered.evidence, app.evidence.as_deref())

@@ -143,12 +143,13 @@ async fn set_state(
             roots: verdict::roots(verdict),
             groups: verdict::groups(verdict),
             legacy: verdict::is_legacy(verdict),
+            unvouched: verdict::unvouched(verdict),
             signers: verdict::signers(verdict),
             ..next
         };
     }
-    let vouched_otherwise = (&next.roots, next.groups, next.legacy, &next.signers)
-        != (&current.roots, current.groups, current.legacy, &current.signers);
+    let vouched_otherwise = (&next.roots, next.groups, next.legacy, next.unvouched, &next.signers)
+        != (&current.roots, current.groups, current.legacy, current.unvouched, &current.signers);
     if state == current.suspended && !vouched_otherwise {
         return Ok(());
     }

@@ -79,6 +79,8 @@ pub struct App {
     pub installed_at: WallTime,
     /// Why it may not run, when it may not.
     pub suspended: Option<Reason>,
+    /// Why nobody vouches for it, when nobody does.
+    pub unvouched: Option<Reason>,
     /// Signers and chains as JSON, for people and the API.
     pub signers: Value,
 }
@@ -93,7 +95,7 @@ impl App {
             "version": self.version,
             "domain": self.trust.domain(),
             "verdict": verdict,
-            "reason": self.suspended,
+            "reason": self.suspended.or(self.unvouched),
             "state": if self.suspended.is_some() { "suspended" } else { "active" },
             "digest": self.digest,
             "root": self.root,
@@ -148,6 +150,7 @@ impl App {
                 "stated_reason": self.stated_reason,
                 "requested": self.requested,
                 "runtime": self.runtime.as_str(),
+                "unvouched": self.unvouched,
             }),
             file: self.file.clone(),
             installed_at: self.installed_at,
@@ -189,6 +192,7 @@ impl App {
                 AppState::Active => None,
                 AppState::Suspended(reason) => Some(reason),
             },
+            unvouched: text("unvouched").and_then(|code| code.parse().ok()),
             signers: stored.facts.get("signers").cloned().unwrap_or_else(|| json!([])),
         }
     }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use mexe_model::{CallId, Reason, RunId};
+use mexe_model::CallId;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,10 +14,9 @@ use super::extract::Whole;
 use super::listen::CallerGone;
 use super::problem::Problem;
 use super::role::Caller;
-use super::{Items, apps, items, read_json};
+use super::{Items, items, read_json, runs};
 use crate::calls::{self, Owner};
 use crate::gate::Gate;
-use crate::runs::Run;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,35 +33,9 @@ pub(super) async fn begin(
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
     let dial: Dial = read_json(&body)?;
-    let run = whose(&gate, &caller, &dial)?;
+    let run = runs::whose(&gate, &caller, dial.run.as_deref(), dial.app.as_deref())?;
     let call = calls::begin(&gate, &run, &dial.number, &gone.0).await?;
     Ok((StatusCode::CREATED, Json(call)).into_response())
-}
-
-/// The run that calls. An app has no other than its own.
-fn whose(gate: &Gate, caller: &Caller, dial: &Dial) -> Result<Arc<Run>, Problem> {
-    if let Caller::App(own) = caller {
-        let id = own.id.to_string();
-        let foreign = dial.run.as_ref().is_some_and(|run| *run != id)
-            || dial.app.as_ref().is_some_and(|app| app != own.app.as_str());
-        return match foreign {
-            true => Err(Problem::new(Reason::RoleMissing, "an app calls for its own run only")),
-            false => Ok(Arc::clone(own)),
-        };
-    }
-    match (&dial.run, &dial.app) {
-        (Some(id), _) => {
-            let run: RunId = id.parse().map_err(|_| Problem::not_found("run", id))?;
-            gate.runs.get(run).ok_or_else(|| Problem::not_found("run", id))
-        }
-        (None, Some(app)) => {
-            let app = apps::find(gate, app)?;
-            let no_run =
-                || Problem::new(Reason::RunEnded, format!("`{}` has no run: start it first", app.id));
-            gate.runs.of(&app.id).pop().ok_or_else(no_run)
-        }
-        (None, None) => Err(Problem::malformed("say for which app or run")),
-    }
 }
 
 pub(super) async fn list(State(gate): State<Arc<Gate>>) -> Json<Items<Value>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, State};
-use mexe_model::{Endpoint, Host, Reason, RunId, Trust};
+use mexe_model::{Endpoint, Host, Reason, Trust};
 use mexe_policy::prompts::Subject;
 use mexe_policy::table::TargetKind;
 use mexe_policy::{Explanation, Facts, RunFacts, Target, explain, parse_host};
@@ -19,7 +19,7 @@ use super::extract::Whole;
 use super::listen::CallerGone;
 use super::problem::Problem;
 use super::role::Caller;
-use super::{apps, read_json};
+use super::{apps, read_json, runs};
 use crate::actions::{self, Wished};
 use crate::calls;
 use crate::clock;
@@ -110,8 +110,9 @@ pub(super) async fn decide(
             (Some((host, port)), None) => Subject::Endpoint(Endpoint { host: host.clone(), port: *port }),
             (None, None) => Subject::Nothing,
         };
-        // The gate opens connections itself, and decides again when it does.
-        let final_word = ![gate.actions.connect, gate.actions.qos].contains(&action);
+        // What the gate carries out itself is decided again when it does.
+        let own = &gate.actions;
+        let final_word = ![own.connect, own.datagram, own.qos, own.usage].contains(&action);
         let wished = Wished { run, action, target, subject, final_word, gone: &gone.0 };
         return for_good(&gate, &wished).await;
     }
@@ -143,23 +144,11 @@ async fn for_good(gate: &Arc<Gate>, wished: &Wished<'_>) -> Result<Json<Value>, 
 
 /// The run that the question is about. An app has no other than its own.
 fn asked_run(gate: &Gate, caller: &Caller, question: &Question) -> Result<Option<Arc<Run>>, Problem> {
-    let named = match &question.run {
-        Some(id) => {
-            let parsed: RunId = id.parse().map_err(|_| Problem::not_found("run", id))?;
-            Some(gate.runs.get(parsed).ok_or_else(|| Problem::not_found("run", id))?)
-        }
-        None => None,
-    };
+    let (run, app) = (question.run.as_deref(), question.app.as_deref());
     match caller {
-        Caller::App(own) => {
-            let foreign_run = named.is_some_and(|run| run.id != own.id);
-            let foreign_app = question.app.as_ref().is_some_and(|app| app != own.app.as_str());
-            if foreign_run || foreign_app {
-                return Err(Problem::new(Reason::RoleMissing, "an app asks for its own run only"));
-            }
-            Ok(Some(Arc::clone(own)))
-        }
-        _ => Ok(named),
+        // Without a run of its own an app can be asked about as well.
+        Caller::User { .. } if run.is_none() => Ok(None),
+        _ => runs::whose(gate, caller, run, app).map(Some),
     }
 }
 

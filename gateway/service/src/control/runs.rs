@@ -19,6 +19,7 @@ use super::{Items, apps, items, read_json};
 use crate::execute;
 use crate::gate::Gate;
 use crate::running::{self, ProcessWatch};
+use crate::runs::Run;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,5 +98,35 @@ pub(super) async fn end(
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Problem::not_found("run", &id))
+    }
+}
+
+/// The run that asks, or for which the user asks: this one, or the latest of this app. An app has no other than its own.
+pub(super) fn whose(
+    gate: &Gate,
+    caller: &Caller,
+    run: Option<&str>,
+    app: Option<&str>,
+) -> Result<Arc<Run>, Problem> {
+    if let Caller::App(own) = caller {
+        let id = own.id.to_string();
+        let is_own = run.is_none_or(|run| run == id) && app.is_none_or(|app| app == own.app.as_str());
+        return match is_own {
+            true => Ok(Arc::clone(own)),
+            false => Err(Problem::new(Reason::RoleMissing, "an app asks for its own run only")),
+        };
+    }
+    match (run, app) {
+        (Some(id), _) => {
+            let run: RunId = id.parse().map_err(|_| Problem::not_found("run", id))?;
+            gate.runs.get(run).ok_or_else(|| Problem::not_found("run", id))
+        }
+        (None, Some(app)) => {
+            let app = apps::find(gate, app)?;
+            let no_run =
+                || Problem::new(Reason::RunEnded, format!("`{}` has no run: start it first", app.id));
+            gate.runs.of(&app.id).pop().ok_or_else(no_run)
+        }
+        (None, None) => Err(Problem::malformed("say for which app or run")),
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn end_flow(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let flow: FlowId = id.parse().map_err(|_| Problem::not_found("flow", &id))?;
-    if gate.cut(&mexe_relay::Key::Flow(flow), Reason::PermissionRevoked) == 0 {
+    if gate.cut(&mexe_relay::Key::Flow(flow), Reason::PermissionRevoked).leases == 0 {
         return Err(Problem::not_found("flow", &id));
     }
     Ok(StatusCode::NO_CONTENT)

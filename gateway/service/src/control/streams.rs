@@ -10,7 +10,7 @@ use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use mexe_model::{Reason, RunId, StreamId, Trust};
+use mexe_model::{RunId, StreamId, Trust};
 use mexe_qos::negotiation::Request;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -19,12 +19,11 @@ use super::extract::Whole;
 use super::listen::CallerGone;
 use super::problem::Problem;
 use super::role::Caller;
-use super::{apps, items, read_json};
+use super::{items, read_json, runs};
 use crate::events::Event;
 use crate::gate::Gate;
 use crate::qos::ask::{self, Ask};
 use crate::qos::{self, Owner};
-use crate::runs::Run;
 
 /// How often something is said to a watcher that hears nothing.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -102,7 +101,7 @@ pub(super) async fn request(
 ) -> Result<Response, Problem> {
     let mut said: Map<String, Value> = read_json(&body)?;
     let (run, app) = (take(&mut said, "run")?, take(&mut said, "app")?);
-    let run = whose(&gate, &caller, run.as_deref(), app.as_deref())?;
+    let run = runs::whose(&gate, &caller, run.as_deref(), app.as_deref())?;
     let name = take(&mut said, "name")?;
     let mut ask = Ask { name, ..read(&gate, said)? };
     // What the signed manifest asks for stands in where the request names no profile; an unsigned one asks for nothing.
@@ -150,31 +149,6 @@ fn take(said: &mut Map<String, Value>, field: &str) -> Result<Option<String>, Pr
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(Problem::malformed(format!("`{field}` is a text"))),
-    }
-}
-
-/// The run that asks. An app has no other than its own.
-fn whose(gate: &Gate, caller: &Caller, run: Option<&str>, app: Option<&str>) -> Result<Arc<Run>, Problem> {
-    if let Caller::App(own) = caller {
-        let id = own.id.to_string();
-        let is_own = run.is_none_or(|run| run == id) && app.is_none_or(|app| app == own.app.as_str());
-        return match is_own {
-            true => Ok(Arc::clone(own)),
-            false => Err(Problem::new(Reason::RoleMissing, "an app asks for its own run only")),
-        };
-    }
-    match (run, app) {
-        (Some(id), _) => {
-            let run: RunId = id.parse().map_err(|_| Problem::not_found("run", id))?;
-            gate.runs.get(run).ok_or_else(|| Problem::not_found("run", id))
-        }
-        (None, Some(app)) => {
-            let app = apps::find(gate, app)?;
-            let no_run =
-                || Problem::new(Reason::RunEnded, format!("`{}` has no run: start it first", app.id));
-            gate.runs.of(&app.id).pop().ok_or_else(no_run)
-        }
-        (None, None) => Err(Problem::malformed("say for which app or run")),
     }
 }
 

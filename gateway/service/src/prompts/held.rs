@@ -53,7 +53,7 @@ impl Held {
                 grant: None,
                 qos_grant: None,
             };
-            self.0 = Some((waiting, gate.leases.open(keys, gate.policy().epoch(), clock::now())));
+            self.0 = Some((waiting, gate.leases.open_beside(keys, gate.policy().epoch(), clock::now())));
         }
         let Some((waiting, lease)) = &mut self.0 else { return Err(rule.reason_unanswered()) };
         let wish = Wish { app: run.app.clone(), action: rule.action, subject };

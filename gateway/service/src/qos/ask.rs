@@ -237,7 +237,7 @@ pub(super) fn lease(gate: &Gate, run: &Run, ticket: Option<&Ticket>) -> Result<L
         qos_grant: None,
     };
     let epoch = ticket.map_or_else(|| gate.policy().epoch(), |ticket| ticket.epoch);
-    let lease = gate.leases.open(keys, epoch, clock::now());
+    let lease = gate.leases.open_beside(keys, epoch, clock::now());
     // A change between the decision and here has not found the lease.
     if run.has_ended() {
         return Err(Reason::RunEnded.into());

@@ -9,7 +9,7 @@ use mexe_journal::Record;
 use mexe_model::{Reason, WallTime};
 use mexe_policy::schedule::Shut;
 use mexe_policy::{LocalClock, LocalTime};
-use mexe_relay::Key;
+use mexe_relay::{Key, Revoked};
 use serde_json::json;
 
 use super::minute::WallTimer;
@@ -160,9 +160,9 @@ pub(super) async fn take_up(gate: &Gate, changing: &Changing<'_>) {
     }
     for (signed, reason, is_new) in ended {
         let cut = |key: &Key| if is_new { gate.cut(key, reason) } else { gate.leases.revoke(key, reason) };
-        let cut: usize = signed.grants.iter().map(|grant| cut(&Key::Grant(*grant))).sum();
-        if cut > 0 {
-            tracing::info!(schedule = signed.schedule.name(), %reason, cut, "a schedule's time is over");
+        let cut: Revoked = signed.grants.iter().map(|grant| cut(&Key::Grant(*grant))).sum();
+        if cut.leases > 0 {
+            tracing::info!(schedule = signed.schedule.name(), %reason, cut = cut.flows, "a schedule's time is over");
         }
     }
 }

@@ -14,6 +14,8 @@ use mexe_forge::timestamp::{self, token};
 use mexe_forge::usim::{Body, Card, CardKind, Slot, wtls_signed, wtls_to_be_signed};
 use mexe_fuzz::{APP, AT, DEVICE, NEW_KEY, OLD_KEY, PROGRAM, filled};
 use mexe_model::{SecurityDomain, WallTime};
+use mexe_wire::socks5::client;
+use mexe_wire::{RawHost, Target};
 
 type Done<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -95,7 +97,8 @@ fn main() -> Done<()> {
     keep("crl", "others", &times.list(&list)?)?;
 
     messages(&root, &times, &keep)?;
-    cards(&keep)
+    cards(&keep)?;
+    datagrams(&keep)
 }
 
 fn manifests(signer: &Signer, keep: &impl Fn(&str, &str, &[u8]) -> Done<()>) -> Done<()> {
@@ -195,6 +198,22 @@ fn cards(keep: &impl Fn(&str, &str, &[u8]) -> Done<()>) -> Done<()> {
         "text",
         b"\x01\x01\x01\x00\x6a\x04Root\x00\x00\x00\x00\x7f\xff\xff\xff\x02\x01A\x03\x00\x01\x02\x00\x01\x11",
     )
+}
+
+fn datagrams(keep: &impl Fn(&str, &str, &[u8]) -> Done<()>) -> Done<()> {
+    for (name, host, payload) in [
+        ("ipv4", RawHost::Address("192.0.2.1".parse()?), &b"question"[..]),
+        ("ipv6", RawHost::Address("2001:db8::1".parse()?), b"question"),
+        ("name", RawHost::Name("Example.ORG".to_owned()), b"question"),
+        ("longest-name", RawHost::Name("a".repeat(255)), b"?"),
+        ("empty", RawHost::Name("b.example".to_owned()), b""),
+    ] {
+        keep("datagram", name, &client::datagram(&Target { host, port: 53 }, payload)?)?;
+    }
+    keep("datagram", "fragment", b"\0\0\x01\x01\xc0\x00\x02\x01\x00\x35part")?;
+    keep("datagram", "port-0", b"\0\0\0\x01\xc0\x00\x02\x01\x00\x00")?;
+    keep("datagram", "no-utf-8", b"\0\0\0\x03\x02\xc3\x28\x00\x35")?;
+    keep("datagram", "short", b"\0\0\0\x03\x0bexample.org\x01")
 }
 
 /// The card as the target `usim` reads it.

@@ -130,7 +130,7 @@ impl Association {
             grant: None,
             qos_grant: None,
         };
-        let lease = gate.leases.open(keys, gate.policy().epoch(), clock::now());
+        let lease = gate.leases.open_beside(keys, gate.policy().epoch(), clock::now());
         may_ever(gate, run)?;
         let ends = || Ok((control.peer_addr()?, control.local_addr()?));
         let no_socket = |_: io::Error| Reason::UpstreamUnreachable;
