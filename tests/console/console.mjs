@@ -207,6 +207,35 @@ const steps = {
     await tab.close();
   },
 
+  async "a call and a download on one bearer are both drawn, and the call waits for none of it"(browser, gate) {
+    const app = gate.talker.url.username;
+    assert.equal((await gate.ask("POST", "/v1/grants", { app, action: "network.qos", permission: "session" })).status, 201);
+    const rates = { guaranteed_bitrate_down: "64 kbit/s", max_bitrate_down: "256 kbit/s" };
+    const wish = { name: "call", class: "conversational", ...rates };
+    const stream = await gate.app(gate.talker, "POST", "/v1/streams", wish);
+    assert.equal(stream.status, 201, stream.text);
+    const bulk = gate.curl(gate.talker, gate.origin, "/bytes/100000000000");
+    const call = gate.curl(gate.talker, gate.origin, "/bytes/100000000000", "--proxy-header", "MExE-Stream: call");
+    assert.deepEqual([await bulk.status, await call.status], [200, 200]);
+    const tab = await Tab.open(browser, gate);
+    await tab.signIn();
+    await tab.show("flows");
+    // What each class has, in kB a second: the call its own, the download what 10 Mbit/s leave.
+    await tab.page.waitForFunction(() => {
+      const down = (name) => {
+        const row = [...document.querySelectorAll("#throughput-now tr")].find((row) => row.textContent.includes(name));
+        const [, number, unit] = /([\d.]+) (k?M?)B\/s/.exec(row?.children[1]?.textContent ?? "") ?? [];
+        return Number(number) * { "": 0.001, k: 1, M: 1000 }[unit];
+      };
+      return down("conversational") > 20 && down("conversational") < 50 && down("background") > 500;
+    }, null, { timeout: 20000 });
+    await tab.page.screenshot({ path: join(PICTURES, "call-and-download.png"), fullPage: true });
+    [bulk, call].forEach((flow) => flow.quit());
+    await gate.app(gate.talker, "DELETE", `/v1/streams/${stream.json.id}`);
+    tab.faultless("a call and a download");
+    await tab.close();
+  },
+
   async "a grant is given by the form, and revoking it cuts the download that it covers"(browser, gate) {
     const run = await gate.run("manufacturer-app");
     const tab = await Tab.open(browser, gate);

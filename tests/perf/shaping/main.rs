@@ -59,7 +59,8 @@ fn main() -> ExitCode {
         false => Patience { time: Duration::from_secs_f64(arguments.seconds), times: 10 },
     };
     let mut report = Report::default();
-    let scenes: [(&str, fn(&mut Report, Patience)); 7] = [
+    type Scene = fn(&mut Report, Patience);
+    let scenes: [(&str, Scene); 7] = [
         ("rates", rates::measure),
         ("ping", ping::measure),
         ("shares", shares::measure),

@@ -2,6 +2,7 @@
 //! origin server, and prints what to try; with `--check` it plays the scenes itself.
 
 mod browser;
+mod call;
 mod origin;
 mod scenes;
 mod world;
@@ -111,7 +112,7 @@ async fn start(world: &World, ports: Ports) -> Result<Serving, DemoError> {
         .set("listen.console", listen(ports.console))
         .set("listen.metrics", listen(ports.metrics))
         .set("trust.roots", world.roots().display().to_string());
-    let loaded = config::load(config::Options::of_process(None, flags, Mode::Demo))?;
+    let loaded = config::load(config::Options::of_process(Some(world.config()), flags, Mode::Demo))?;
     // The gate first: when another demo holds the folder, it says who.
     let serving = serve::start(loaded).await?;
     let origin_address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.origin));
@@ -164,10 +165,20 @@ async fn permit(
     target: &str,
     permission: Permission,
 ) -> Result<mexe_model::GrantId, Refused> {
+    permit_action(gate, app, "network.connect", Some(target), permission).await
+}
+
+async fn permit_action(
+    gate: &Arc<Gate>,
+    app: &AppId,
+    action: &str,
+    target: Option<&str>,
+    permission: Permission,
+) -> Result<mexe_model::GrantId, Refused> {
     let new = NewGrant {
         app: app.clone(),
-        action: "network.connect".to_owned(),
-        target: Some(target.to_owned()),
+        action: action.to_owned(),
+        target: target.map(str::to_owned),
         permission,
         duration: None,
     };
@@ -197,6 +208,7 @@ impl Stage {
         };
         permit(gate, &apps.third_party, &stage.origin, Permission::Session).await?;
         permit(gate, &apps.manufacturer, "127.0.0.1:9", Permission::Session).await?;
+        call::begin(gate, &apps.third_party, stage.third_party.run).await?;
         Ok(stage)
     }
 
@@ -227,6 +239,16 @@ impl Stage {
             "the third party app: signed, and you gave it this target for its session",
             format!("curl -x {} {origin}", self.third_party.socks()),
             "hello from the origin",
+        );
+        let call = call::on_the_stream(self.third_party.socks());
+        text += &scene(
+            "the same app calls while it downloads, on a bearer of 10 Mbit/s; the console's Flows draw both",
+            format!(
+                "curl -so /dev/null -x {} {origin}bytes/50000000 & \\\n    \
+                 while sleep 0.2; do curl -so /dev/null -w '%{{time_total}} s\\n' -x {call} {origin}; done",
+                self.third_party.socks()
+            ),
+            "a millisecond or two each: its stream `call` goes first",
         );
         text += &scene(
             "the operator's app: signed, but nobody gave it a permission",

@@ -12,7 +12,7 @@ use mexe_policy::prompts::{Scope, State};
 
 use super::browser::{Answer, Who, by_connect, by_forward, by_socks, socks_tunnel};
 use super::world::{CHANGED_APP, World};
-use super::{SampleApps, permit};
+use super::{SampleApps, call, permit};
 use crate::gate::Gate;
 use crate::prompts::answer::{self, Answer as Answering};
 use crate::refused::Refused;
@@ -61,6 +61,7 @@ pub(super) async fn play(serving: &Serving, world: &World, apps: &SampleApps, or
         ("an untrusted app is refused whatever is granted", play.untrusted().await),
         ("the gate is not reached through itself", play.own_address().await),
         ("a revoke cuts a running download", play.revoke_cuts().await),
+        ("a call beside downloads on the same bearer waits for none of them", play.call().await),
         ("a changed package is refused", play.tampered().await),
         ("the journal's chain holds", play.chain().await),
     ];
@@ -217,6 +218,21 @@ impl Play<'_> {
             Ok(Ok(at)) if at.saturating_duration_since(revoked) < Duration::from_secs(1) => Ok(()),
             Ok(_) => Err("it went on for more than a second".to_owned()),
             Err(_) => Err("it went on".to_owned()),
+        }
+    }
+
+    async fn call(&self) -> Scene {
+        let (run, who) = self.begin(&self.apps.third_party).await?;
+        self.permit(&self.apps.third_party, Permission::Session).await?;
+        call::begin(self.gate, &self.apps.third_party, run.run).await.map_err(text)?;
+        let (socks, origin) = (self.socks, self.origin);
+        let found = blocking(move || call::beside_downloads(socks, &who, origin)).await;
+        self.end(&run).await;
+        let call::Delays { alone, beside } = found?;
+        // A queue of its own bulk before it would be a tenth of a second and more.
+        match beside < alone + Duration::from_millis(20) {
+            true => Ok(()),
+            false => Err(format!("{beside:?} there and back beside downloads, {alone:?} alone")),
         }
     }
 

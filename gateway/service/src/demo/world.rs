@@ -26,6 +26,10 @@ pub enum WorldError {
 /// A sample package of which one byte was changed after signing.
 pub(super) const CHANGED_APP: &str = "changed-app";
 
+/// A bearer that is narrow enough to see who goes first on it.
+const CONFIG: &str = "# Written anew by each `mexegate demo`.\n\n[[bearer]]\nname = \"mobile\"\nkind = \"static\"\n\
+                      uplink = \"10 Mbit/s\"\ndownlink = \"10 Mbit/s\"\n";
+
 /// Written last: a folder without it was not finished.
 const COMPLETE: &str = "complete";
 
@@ -43,6 +47,7 @@ impl World {
         if !world.dir.join(COMPLETE).exists() {
             world.make()?;
         }
+        fs::write(world.config(), CONFIG)?;
         Ok(world)
     }
 
@@ -67,6 +72,11 @@ impl World {
         }
         fs::write(self.dir.join(COMPLETE), "")?;
         Ok(())
+    }
+
+    /// What the gate is told beside its flags.
+    pub(super) fn config(&self) -> PathBuf {
+        self.dir.join("demo.toml")
     }
 
     pub(super) fn state_dir(&self) -> PathBuf {
