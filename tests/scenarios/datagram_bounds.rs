@@ -288,7 +288,7 @@ fn a_flow_is_marked_with_its_class_and_held_to_its_rate_datagram_by_datagram() {
     wait::until("it to be dropped", || (policed("up", "dropped") == before + 5000.0).then_some(()));
 }
 
-/// 13. A rate limit that does not say of which layer is off by a few hundredths. Ours are of payload: headers do not count.
+/// A rate limit that does not say of which layer is off by a few hundredths. Ours are of payload: headers do not count.
 #[test]
 fn trap_13_a_rate_is_of_payload() {
     let folder = tempfile::tempdir().unwrap();

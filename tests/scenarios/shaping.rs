@@ -101,7 +101,7 @@ fn what_an_app_sends_in_pieces_that_do_not_fit_a_short_queue_is_not_held_up() {
     writing.join().unwrap();
 }
 
-/// 14. Socket buffers are queues too: at low rates they hold seconds, unless they are kept short.
+/// Socket buffers are queues too: at low rates they hold seconds, unless they are kept short.
 #[test]
 fn trap_14_little_stands_in_the_kernel_in_front_of_a_slow_bearer() {
     let rig = on_a_bearer();

@@ -290,7 +290,7 @@ mod tests {
         runs.begin(new(app), Instant::from_nanos(0), WallTime::from_secs(0)).unwrap()
     }
 
-    /// 11. A limiter that is asked for more than it can ever hold says so by an error; who passes over it limits nothing. Ours
+    /// A limiter that is asked for more than it can ever hold says so by an error; who passes over it limits nothing. Ours
     /// is asked for one at a time, and every answer but yes is no.
     #[test]
     fn trap_11_what_the_limiter_does_not_let_through_is_refused() {
