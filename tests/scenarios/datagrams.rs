@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rig::exact::credentials;
 use rig::raw::{Credentials, No};
@@ -239,6 +239,65 @@ fn another_users_socket_is_not_the_apps_even_if_it_is_first() {
     assert!(peer.unread().is_empty());
     drop(other.stdin.take());
     assert!(other.wait().unwrap().success());
+}
+
+/// Sends the same datagram again and again from that port, 0 for any, as long as the test holds it.
+fn sends_by_another_process(association: SocketAddr, to: SocketAddr, from: u16) -> Child {
+    const SEND: &str = "import select, socket, sys\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+        s.bind(('127.0.0.1', int(sys.argv[3])))\nwhile not select.select([sys.stdin], [], [], 0.05)[0]:\n  \
+        try: s.sendto(bytes.fromhex(sys.argv[2]), ('127.0.0.1', int(sys.argv[1])))\n  except OSError: pass\n";
+    let port = to.port();
+    Command::new("/usr/bin/python3")
+        .args(["-c", SEND, &association.port().to_string(), &format!("000000017f000001{port:04x}61")])
+        .arg(from.to_string())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn another_process_of_the_same_user_is_not_the_app_even_if_it_is_first() {
+    let rig = Rig::start();
+    let peer = Peer::start();
+    let (_, who) = permitted(&rig);
+    let association = Association::open(rig.ports().socks, &who).unwrap();
+    let mut other = sends_by_another_process(association.relay, peer.address(), 0);
+    wait::until("it to be dropped", || (dropped(&rig, "credentials-missing") >= 3.0).then_some(()));
+    fence(&association, &peer);
+    assert!(peer.unread().is_empty());
+    drop(other.stdin.take());
+    assert!(other.wait().unwrap().success());
+}
+
+#[test]
+fn a_port_that_the_app_gave_up_speaks_for_it_no_longer() {
+    let rig = Rig::start();
+    let peer = Peer::start();
+    let (app, who) = permitted(&rig);
+    let association = Association::open(rig.ports().socks, &who).unwrap();
+    fence(&association, &peer);
+    let Association { mut control, relay, socket } = association;
+    let port = socket.local_addr().unwrap().port();
+    drop(socket);
+    // Another socket of its own is as good.
+    let socket = Peer::at(&format!("127.0.0.1:{port}")).socket;
+    let association = Association { control: control.try_clone().unwrap(), relay, socket };
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_millis(1200) {
+        fence(&association, &peer);
+    }
+    drop(association.socket);
+    let mut other = sends_by_another_process(relay, peer.address(), port);
+    // The association ends, before an answer goes to who took the port.
+    assert!(matches!(control.read(&mut [0]), Ok(0)), "the association outlives its app's port");
+    assert_eq!(flow_end(&rig, &app, peer.address())["reason"], Value::Null);
+    peer.unread();
+    assert!(dropped(&rig, "credentials-missing") >= 1.0);
+    assert_eq!(rig.journal(["--reason", "credentials-missing"]).len(), 1);
+    assert!(rig.json(["flows"])["items"].as_array().unwrap().is_empty());
+    drop(other.stdin.take());
+    assert!(other.wait().unwrap().success());
+    assert!(peer.unread().is_empty());
 }
 
 #[test]

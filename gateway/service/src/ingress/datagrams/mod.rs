@@ -26,10 +26,12 @@ use mexe_wire::socks5::datagram;
 use socket2::SockRef;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use self::destinations::{Destinations, Fate};
 use self::passage::{Errand, News};
+use self::sender::{Sender, Whose};
 use self::tally::Tally;
 use crate::actions;
 use crate::associations::Listed;
@@ -46,6 +48,10 @@ pub(super) const DOOR: Ingress = Ingress::Socks5Udp;
 const BATCH: usize = 64;
 /// Who was turned away is not looked at again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Whether the app still has the socket that it sends from is looked at so often while datagrams move,
+const HELD: Duration = Duration::from_millis(500);
+/// and whose it is at least so often.
+const JUDGED: Duration = Duration::from_secs(10);
 /// What flows may have to tell before they wait.
 const NEWS: usize = 64;
 
@@ -76,6 +82,25 @@ struct Client {
     control: (SocketAddr, SocketAddr),
     /// The port that the app said it would send from; 0 when it did not.
     port: u16,
+}
+
+/// The app's socket, from the first datagram on.
+struct Known {
+    sender: Sender,
+    /// Whether it was there at the last look.
+    is_there: bool,
+    /// When to look next.
+    look: Instant,
+    /// When to look whole again.
+    judge: Instant,
+}
+
+impl Known {
+    fn new(sender: Sender, now: Instant) -> Self {
+        // Of another host nobody here can tell more than the kernel does, which lets no other address in.
+        let far = if sender.is_remote { Duration::MAX } else { Duration::ZERO };
+        Self { sender, is_there: true, look: now.after(HELD.max(far)), judge: now.after(JUDGED.max(far)) }
+    }
 }
 
 impl Client {
@@ -167,11 +192,17 @@ impl Association {
         let mut closed = pin!(ended(&control));
         let gate = Arc::clone(&self.gate);
         let mut stopped = pin!(gate.stopped());
-        let (mut is_stopping, mut is_known, mut turned_away) = (false, false, None);
+        let (mut is_stopping, mut known, mut turned_away) = (false, None::<Known>, None);
+        let (mut timer, mut armed) = (pin!(sleep_until(tokio::time::Instant::now())), None);
         loop {
             // A graceful stop waits for flows, not for somebody who might open one.
             if is_stopping && !self.destinations.any_live() {
                 return;
+            }
+            let look = known.as_ref().filter(|_| self.destinations.any_live()).map(|known| known.look);
+            if look != armed {
+                armed = look;
+                timer.as_mut().reset(mexe_relay::clock::deadline(look.unwrap_or_default()));
             }
             tokio::select! {
                 biased;
@@ -180,31 +211,45 @@ impl Association {
                 () = &mut stopped, if !is_stopping => is_stopping = true,
                 Some(news) = self.news.recv() => self.learn(news),
                 ready = self.socket.readable() => match ready {
-                    Ok(()) if !is_known => is_known = self.meet(&mut turned_away).await,
-                    Ok(()) => {
-                        if self.take() {
-                            tokio::task::yield_now().await;
+                    Ok(()) => match &mut known {
+                        None => known = self.meet(&mut turned_away).await,
+                        Some(known) => {
+                            if !self.look_again(known).await {
+                                return;
+                            }
+                            if self.take(known.is_there) {
+                                tokio::task::yield_now().await;
+                            }
                         }
-                    }
+                    },
                     Err(_) => return,
                 },
+                () = &mut timer, if look.is_some() => {
+                    armed = None;
+                    // Answers must not go to whoever has the port by now.
+                    if let Some(known) = &mut known
+                        && !self.look_again(known).await
+                    {
+                        return;
+                    }
+                }
             }
         }
     }
 
     /// Looks at who sends before the first datagram is read. From the first that is the app's on, the kernel lets nobody
     /// else's in. `turned_away` is who was looked at last and was not it.
-    async fn meet(&mut self, turned_away: &mut Option<(SocketAddr, Instant)>) -> bool {
-        let Ok(from) = self.socket.try_peek_sender() else { return false };
+    async fn meet(&mut self, turned_away: &mut Option<(SocketAddr, Instant)>) -> Option<Known> {
+        let Ok(from) = self.socket.try_peek_sender() else { return None };
         let now = clock::now();
         let just_now = |(who, at): (SocketAddr, Instant)| who == from && now.since(at) < LOOK_AGAIN;
         let is_candidate = self.client.may_be(from) && !turned_away.is_some_and(just_now);
         if is_candidate
-            && sender::is_the_apps(self.client.control, from).await
+            && let Whose::Apps(sender) = sender::whose(self.client.control, from).await
             && SockRef::from(&*self.socket).connect(&from.into()).is_ok()
         {
             self.client.port = from.port();
-            return true;
+            return Some(Known::new(sender, clock::now()));
         }
         if is_candidate {
             *turned_away = Some((from, now));
@@ -214,17 +259,40 @@ impl Association {
                 self.tally.unasked(Reason::CredentialsMissing, clock::now());
             }
         });
-        false
+        None
     }
 
-    /// Takes what has arrived; true when there may be more.
-    fn take(&mut self) -> bool {
+    /// Looks whether the port is still the app's, when it is time to; false when somebody else has it: an app that gave its
+    /// port away is not spoken for, nor to, by who took it.
+    async fn look_again(&mut self, known: &mut Known) -> bool {
+        let now = clock::now();
+        if now < known.look {
+            return true;
+        }
+        if known.is_there && now < known.judge && known.sender.is_held() {
+            known.look = now.after(HELD);
+            return true;
+        }
+        let from = SocketAddr::new(self.client.ip(), self.client.port);
+        match sender::whose(self.client.control, from).await {
+            Whose::Apps(sender) => *known = Known::new(sender, now),
+            Whose::Nobodys => (known.is_there, known.look) = (false, now.after(LOOK_AGAIN)),
+            Whose::Others => {
+                self.tally.unasked(Reason::CredentialsMissing, now);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes what has arrived, and drops it when it is not known whose it is; true when there may be more.
+    fn take(&mut self, is_the_apps: bool) -> bool {
         let now = clock::now();
         scratch::with(|buffer| {
             for _ in 0..BATCH {
                 match self.socket.try_recv_from(buffer) {
                     // What came from others before the socket was connected is still in its queue.
-                    Ok((_, from)) if !self.client.may_be(from) => {
+                    Ok((_, from)) if !is_the_apps || !self.client.may_be(from) => {
                         self.tally.unasked(Reason::CredentialsMissing, now);
                     }
                     Ok((length, _)) => {
