@@ -80,19 +80,16 @@ fn a_session_is_available_when_the_network_says_so() {
 #[test]
 fn whoever_does_not_wait_leaves_no_session_behind() {
     let habits = OperatorHabits { available_after: None, ..OperatorHabits::default() };
-    play(
-        habits,
-        |_, _| {},
-        async |mut scene| {
-            scene.found().await;
-            let request = voice("198.51.100.7");
-            let asked =
-                tokio::time::timeout(Duration::from_millis(150), scene.bearer().negotiate(&request)).await;
-            assert!(asked.is_err(), "nobody waits any more");
-            scene.until("it was begun", || scene.operator.count(SESSIONS) == 1).await;
-            scene.is_empty().await;
-        },
-    );
+    let patient = |settings: &mut CamaraSettings, _: &Path| settings.pace.available = DEADLINE;
+    play(habits, patient, async |mut scene| {
+        scene.found().await;
+        let request = voice("198.51.100.7");
+        let asked =
+            tokio::time::timeout(Duration::from_millis(150), scene.bearer().negotiate(&request)).await;
+        assert!(asked.is_err(), "nobody waits any more");
+        scene.until("it was begun", || scene.operator.count(SESSIONS) == 1).await;
+        scene.is_empty().await;
+    });
 }
 
 #[test]
