@@ -3,6 +3,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use rig::ports::Ports;
+use rig::tls::Certificate;
 use rig::{Control, Operator, OperatorHabits, Rig, Trick, packages, wait};
 use serde_json::json;
 
@@ -21,13 +23,20 @@ fn an_operators_api_is_shown_everywhere_and_its_secrets_nowhere() {
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
     let roots = rig.folder().join("authorities.pem");
     packages::write(&roots, b"");
+    // Events come to a listener of its own, which is none of the apps' business.
+    let sink = Ports::take();
+    let own = Certificate::make(rig.folder(), "sink", "IP:127.0.0.1");
     let mut text = std::fs::read_to_string(rig.config_file()).unwrap();
     text += &format!(
         "[[bearer]]\nname = \"mobile\"\nkind = \"camara\"\nuplink = \"10 Mbit/s\"\n\
          [bearer.camara]\nurl = \"{url}\"\ntoken_url = \"{url}/token\"\nclient_id = \"gate\"\n\
          client_secret_file = \"client-secret\"\nphone_number = \"+4930123456\"\npoll = \"1s\"\nduration = \"10m\"\n\
-         roots = \"authorities.pem\"\n",
-        url = operator.url()
+         roots = \"authorities.pem\"\n\
+         [bearer.camara.sink]\nurl = \"https://{listen}/events\"\nlisten = \"{listen}\"\n\
+         certificate = \"{certificate}\"\nkey = \"sink.key\"\n",
+        url = operator.url(),
+        listen = sink.socks,
+        certificate = own.certificate.display(),
     );
     packages::write(&rig.config_file(), text.as_bytes());
     let config = rig.config_file();
@@ -56,6 +65,18 @@ fn an_operators_api_is_shown_everywhere_and_its_secrets_nowhere() {
     let token = format!("Authorization: Bearer {}", rig.console_token());
     let page = rig.curl(["-H", &token, &format!("http://{}/console/quality", rig.ports().console)]).text();
     assert!(page.contains("mobile"), "{page}");
+
+    wait::listening(sink.socks);
+    let app = rig.app("third-party");
+    rig.grant(&app, "network.connect=127.0.0.1", "session");
+    let through = rig.curl(["-k", "-x", &rig.run(&app).http, &format!("https://{}/events", sink.socks)]);
+    assert_eq!(
+        (through.connect_status, through.status),
+        (403, 0),
+        "an app does not reach it through the gate"
+    );
+    let refused = rig.journal(["--reason", "own-address"]).pop().unwrap();
+    assert!(refused["target"].as_str().unwrap().contains(&sink.socks.port().to_string()), "{refused}");
 
     // Its rates are taken up at once; what else changes waits for the next start, and the log says so.
     let other = text.replace("10 Mbit/s", "20 Mbit/s");

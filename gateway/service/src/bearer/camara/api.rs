@@ -253,6 +253,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(360);
 mod tests {
     use super::*;
 
+    const DOCUMENTED: &str = include_str!("../../../../../docs/bearers.md");
+
     #[test]
     fn every_answer_that_is_no_has_a_named_reason() {
         for (status, code, negotiation, why) in [
@@ -275,6 +277,7 @@ mod tests {
         ] {
             let fault = Fault::Refused(status, code.to_owned());
             assert_eq!(fault.why().code, why, "{status} {code}");
+            assert!(DOCUMENTED.contains(&format!("`{why}`")), "{why} is not in docs/bearers.md");
             assert_eq!(fault.clone().negotiation().code(), negotiation, "{status} {code}");
             assert_eq!(fault.may_be_done(), status >= 500);
         }
@@ -286,6 +289,7 @@ mod tests {
             (Unanswered::TooLarge, "nonsense", "api-nonsense"),
         ] {
             let fault = Fault::Unanswered(fault);
+            assert!(DOCUMENTED.contains(&format!("`{why}`")), "{why} is not in docs/bearers.md");
             assert_eq!((fault.why().code, fault.negotiation().code()), (why, negotiation));
         }
         let paused = Fault::Paused(Duration::from_millis(1500), "too-many-requests");
