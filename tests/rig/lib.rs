@@ -16,6 +16,7 @@
 pub mod administrator;
 pub mod binary;
 pub mod bulk;
+pub mod camara;
 pub mod card;
 pub mod cli;
 pub mod contexts;
@@ -37,12 +38,14 @@ pub mod raw;
 pub mod resolver;
 pub mod streams;
 pub mod times;
+pub mod tls;
 pub mod verbs;
 pub mod vpicc;
 pub mod wait;
 pub mod world;
 
 pub use administrator::Administrator;
+pub use camara::{Operator, OperatorHabits, Trick};
 pub use cli::Output;
 pub use contexts::{ContextHabits, Wrong};
 pub use control::Control;

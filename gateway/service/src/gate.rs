@@ -42,7 +42,7 @@ use crate::shadow::Beside;
 use crate::trust::Trusted;
 
 /// Where the gate listens; `None` where a listener is off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listening {
     /// SOCKS5.
     pub socks: Option<SocketAddr>,
@@ -52,12 +52,15 @@ pub struct Listening {
     pub console: Option<SocketAddr>,
     /// Metrics and health.
     pub metrics: Option<SocketAddr>,
+    /// Where operators send events.
+    pub sinks: Vec<SocketAddr>,
 }
 
 impl Listening {
     /// Every address that is listened on.
     pub fn all(&self) -> Vec<SocketAddr> {
-        [self.socks, self.http, self.console, self.metrics].into_iter().flatten().collect()
+        let own = [self.socks, self.http, self.console, self.metrics].into_iter().flatten();
+        own.chain(self.sinks.iter().copied()).collect()
     }
 }
 

@@ -118,7 +118,7 @@ pub fn run(loaded: Loaded, reload: impl Fn() -> Result<Loaded, ConfigError>) -> 
             tracing::warn!("{note}");
         }
         let serving = start(loaded).await?;
-        let listening = serving.gate.listening;
+        let listening = serving.gate.listening.clone();
         tracing::info!(?listening, state_dir = %serving.gate.state_dir().display(), "serving");
         while let Asked::Reload = signals.next().await {
             match reload() {
@@ -164,7 +164,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     apps::tidy_folder(&state_dir, &apps).map_err(|source| ServeError::State { path: folder, source })?;
 
     let listeners = Listeners::bind(&config.listen, may_be_shaped(&config.bearers)).await?;
-    let listening = listeners.addresses();
+    let listening = listeners.addresses(&config.bearers);
     let settings = Settings { token_runs: config.policy.token_runs };
     let here =
         Surroundings { listeners: listening.all(), device_addresses: surroundings::device_addresses() };
@@ -277,13 +277,15 @@ impl Listeners {
         })
     }
 
-    fn addresses(&self) -> Listening {
+    fn addresses(&self, bearers: &[crate::config::Bearer]) -> Listening {
+        let sinks = bearers.iter().filter_map(|bearer| bearer.camara.as_ref()?.sink.as_ref());
         let address = |listener: &Option<std::net::TcpListener>| listener.as_ref()?.local_addr().ok();
         Listening {
             socks: address(&self.socks),
             http: address(&self.http),
             console: address(&self.console),
             metrics: address(&self.metrics),
+            sinks: sinks.map(|sink| sink.listen).collect(),
         }
     }
 

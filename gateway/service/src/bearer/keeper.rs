@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
+use super::camara::CamaraControl;
 use super::fixed::Fixed;
 use super::linux::LinuxControl;
 use super::modem::ModemControl;
@@ -20,7 +21,7 @@ use super::{
     Status, What, Why,
 };
 use crate::clock;
-use crate::config::{self, BearerKind};
+use crate::config::{self, BearerKind, CamaraSettings};
 use crate::events::Event;
 use crate::gate::Gate;
 use crate::qos;
@@ -30,6 +31,7 @@ pub struct Bearer {
     report: Arc<Report>,
     kind: BearerKind,
     device: Option<String>,
+    camara: Option<CamaraSettings>,
     control: Arc<dyn NetworkControl>,
     negotiations: IntCounterVec,
 }
@@ -42,7 +44,7 @@ impl Bearer {
         control: Arc<dyn NetworkControl>,
         negotiations: IntCounterVec,
     ) -> Self {
-        Self { report, kind: BearerKind::Static, device: None, control, negotiations }
+        Self { report, kind: BearerKind::Static, device: None, camara: None, control, negotiations }
     }
 
     /// Its name.
@@ -144,6 +146,7 @@ pub struct Bearers {
     all: Vec<Bearer>,
     devices: Vec<Arc<LinuxControl>>,
     modems: Vec<(Arc<str>, Arc<ModemControl>)>,
+    operators: Vec<(Arc<str>, Arc<CamaraControl>)>,
     events: broadcast::Sender<BearerEvent>,
 }
 
@@ -151,7 +154,8 @@ impl Bearers {
     /// Those of the configuration; without any, one without limits.
     pub fn new(configured: &[config::Bearer], negotiations: &IntCounterVec) -> Self {
         let events = broadcast::Sender::new(EVENTS_MAX);
-        let mut bearers = Self { all: Vec::new(), devices: Vec::new(), modems: Vec::new(), events };
+        let (all, devices, modems, operators) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut bearers = Self { all, devices, modems, operators, events };
         let unlimited = config::Bearer::unlimited();
         let configured = if configured.is_empty() { std::slice::from_ref(&unlimited) } else { configured };
         for bearer in configured {
@@ -182,11 +186,16 @@ impl Bearers {
                 self.devices.push(Arc::clone(&control));
                 control
             }
-            BearerKind::Camara | BearerKind::Tunnel => {
-                let says =
-                    format!("this version cannot control bearers of kind {}", configured.kind.as_str());
-                report.down(Why::new("kind-not-supported", says));
-                Arc::new(Fixed::as_reported(Arc::clone(&report)))
+            BearerKind::Camara => match &configured.camara {
+                Some(settings) => {
+                    let control = Arc::new(CamaraControl::new(Arc::clone(&report), settings.clone()));
+                    self.operators.push((Arc::clone(report.name()), Arc::clone(&control)));
+                    control
+                }
+                None => not_controlled(&report, "nothing says where the operator's API is"),
+            },
+            BearerKind::Tunnel => {
+                not_controlled(&report, "this version cannot control bearers of kind tunnel")
             }
         };
         for result in NegotiationFault::CODES.into_iter().chain([GRANTED, OTHERWISE]) {
@@ -196,6 +205,7 @@ impl Bearers {
             report,
             kind: configured.kind,
             device: configured.device.clone(),
+            camara: configured.camara.clone(),
             control,
             negotiations: negotiations.clone(),
         });
@@ -228,6 +238,11 @@ impl Bearers {
         self.modems.iter().find(|(known, _)| **known == *name).map(|(_, control)| control)
     }
 
+    /// The control of an operator's API.
+    pub fn operator(&self, name: &str) -> Option<&Arc<CamaraControl>> {
+        self.operators.iter().find(|(known, _)| **known == *name).map(|(_, control)| control)
+    }
+
     /// What happens to them from now on. Who is too slow misses some, is told so, and looks at each anew.
     pub fn watch(&self) -> broadcast::Receiver<BearerEvent> {
         self.events.subscribe()
@@ -254,7 +269,9 @@ impl Bearers {
         let configured = if configured.is_empty() { std::slice::from_ref(&unlimited) } else { configured };
         let mut others = configured.len() != self.all.len();
         for bearer in configured {
-            let same = |known: &&Bearer| known.kind == bearer.kind && known.device == bearer.device;
+            let same = |known: &&Bearer| {
+                known.kind == bearer.kind && known.device == bearer.device && known.camara == bearer.camara
+            };
             match self.get(&bearer.name).filter(same) {
                 Some(known) => known.report.allow(bearer.ceiling()),
                 None => others = true,
@@ -264,11 +281,21 @@ impl Bearers {
     }
 }
 
+fn not_controlled(report: &Arc<Report>, says: &str) -> Arc<dyn NetworkControl> {
+    report.down(Why::new("kind-not-supported", says));
+    Arc::new(Fixed::as_reported(Arc::clone(report)))
+}
+
 /// Follows the bearers as long as the gate runs.
 pub async fn keep(gate: Arc<Gate>) {
     let mut events = gate.bearers.watch();
     for (_, modem) in &gate.bearers.modems {
         tokio::spawn(Arc::clone(modem).run());
+    }
+    for (_, operator) in &gate.bearers.operators {
+        let (operator, stopping) = (Arc::clone(operator), Arc::clone(&gate));
+        // A stop waits until it has given its sessions back.
+        gate.spawn(async move { operator.run(stopping.stopped()).await });
     }
     for device in &gate.bearers.devices {
         if let Err(error) = device.follow() {

@@ -4,6 +4,7 @@
 //!
 //! Nothing waits for ever: every negotiation ends within [`DEADLINE`], with what was granted or with a named reason.
 
+pub mod camara;
 pub mod fault;
 pub mod fixed;
 mod keeper;

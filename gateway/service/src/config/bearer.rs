@@ -1,12 +1,15 @@
 //! `[[bearer]]`: one way onto the network each. What its kind needs is checked here, and what its kind has no use for is a
 //! mistake: a key that does nothing would look as if it did. Called by `checked`.
 
+use std::path::Path;
+
 use mexe_model::BitRate;
 use mexe_wire::pdp::{self, PdpType};
 
-use super::ConfigError;
+use super::camara::{self, CamaraSettings};
 use super::layers::Layers;
 use super::raw::{BearerKind, Packets, Raw, RawBearer};
+use super::{ConfigError, Guard};
 use crate::bearer::Capacity;
 
 /// One way onto the network.
@@ -20,6 +23,8 @@ pub struct Bearer {
     pub device: Option<String>,
     /// How a modem is used.
     pub modem: ModemSettings,
+    /// How an operator's API is used.
+    pub camara: Option<CamaraSettings>,
     /// Its rate towards the network.
     pub uplink: Option<BitRate>,
     /// Its rate towards the device.
@@ -51,6 +56,7 @@ impl Bearer {
             kind: BearerKind::Static,
             device: None,
             modem: ModemSettings::default(),
+            camara: None,
             uplink: None,
             downlink: None,
         }
@@ -62,7 +68,13 @@ impl Bearer {
     }
 }
 
-pub(super) fn checked(raw: &Raw, layers: &Layers) -> Result<Vec<Bearer>, ConfigError> {
+/// Turns what is written into what is used. `servers` are the authorities of servers where a bearer names none.
+pub(super) fn checked(
+    raw: &Raw,
+    layers: &Layers,
+    servers: &Path,
+    guard: &Guard,
+) -> Result<Vec<Bearer>, ConfigError> {
     let mut bearers: Vec<Bearer> = Vec::new();
     for (index, bearer) in raw.bearer.iter().enumerate() {
         let wrong = |key: &str, message: String| {
@@ -81,6 +93,7 @@ pub(super) fn checked(raw: &Raw, layers: &Layers) -> Result<Vec<Bearer>, ConfigE
         }
         for (key, is_set, kinds) in [
             ("apn", bearer.apn.is_some(), &[BearerKind::Modem][..]),
+            ("camara", bearer.camara.is_some(), &[BearerKind::Camara]),
             ("context", bearer.context.is_some(), &[BearerKind::Modem]),
             ("packets", bearer.packets.is_some(), &[BearerKind::Modem]),
         ] {
@@ -111,12 +124,31 @@ pub(super) fn checked(raw: &Raw, layers: &Layers) -> Result<Vec<Bearer>, ConfigE
         if bearer.context.is_some_and(|context| !(1..=11).contains(&context)) {
             return wrong("context", "a modem counts its contexts from 1, and has at most 11".to_owned());
         }
-        bearers.push(taken(bearer));
+        if bearer.kind == BearerKind::Camara && bearer.camara.is_none() {
+            return wrong(
+                "name",
+                "a bearer of kind camara needs a table `[bearer.camara]` with `url`".to_owned(),
+            );
+        }
+        let camara = bearer.camara.as_ref().map(|raw| camara::checked(raw, servers.to_owned(), guard));
+        let camara = match camara.transpose() {
+            Ok(camara) => camara,
+            Err((key, message)) => return wrong(&format!("camara.{key}"), message),
+        };
+        match camara.as_ref().map(camara::guarded).transpose() {
+            // What is not there is a mistake in the configuration: tell where it was named.
+            Err((key, error @ ConfigError::Unreadable { .. })) => {
+                return wrong(&format!("camara.{key}"), error.to_string());
+            }
+            Err((_, error)) => return Err(error),
+            Ok(_) => {}
+        }
+        bearers.push(taken(bearer, camara));
     }
     Ok(bearers)
 }
 
-fn taken(bearer: &RawBearer) -> Bearer {
+fn taken(bearer: &RawBearer, camara: Option<CamaraSettings>) -> Bearer {
     let usual = ModemSettings::default();
     Bearer {
         name: bearer.name.clone(),
@@ -127,6 +159,7 @@ fn taken(bearer: &RawBearer) -> Bearer {
             apn: bearer.apn.clone(),
             packets: bearer.packets.map_or(usual.packets, Packets::kind),
         },
+        camara,
         uplink: bearer.uplink,
         downlink: bearer.downlink,
     }

@@ -92,7 +92,7 @@ pub struct Trust {
     pub legacy: bool,
     /// What an outdated revocation list means.
     pub revocation: Staleness,
-    /// The authorities that HTTPS servers may lead to, PEM: for `app fetch` alone.
+    /// The authorities that HTTPS servers may lead to, PEM: for `app fetch`, and operators' APIs that name no others.
     pub servers: PathBuf,
 }
 
@@ -241,9 +241,10 @@ pub(super) fn check(
     guard: &Guard,
 ) -> Result<Config, ConfigError> {
     let path = |text: &Option<String>| text.as_deref().map(PathBuf::from);
+    let servers = path(&raw.trust.servers).unwrap_or_else(|| PathBuf::from(SERVERS));
     let config = Config {
         state_dir,
-        bearers: super::bearer::checked(raw, layers)?,
+        bearers: super::bearer::checked(raw, layers, &servers, guard)?,
         journal: Journal { retention: raw.journal.retention.0, max_size: raw.journal.max_size.0 },
         limits: Limits {
             connections: raw.limits.connections.map(|count| count.0),
@@ -284,7 +285,7 @@ pub(super) fn check(
             usim: raw.trust.usim.as_deref().map(CardSource::of),
             legacy: raw.trust.legacy,
             revocation: raw.trust.revocation.into(),
-            servers: path(&raw.trust.servers).unwrap_or_else(|| PathBuf::from(SERVERS)),
+            servers,
         },
     };
     if config.qos.default_profile.is_empty() {

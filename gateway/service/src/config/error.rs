@@ -32,6 +32,14 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// The file holds a secret that others than its owner can read.
+    #[error("`{}` is open to group or others (mode {mode:04o}): a file with a secret is for its owner alone, chmod 0600 it", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// Something in the file is wrong.
     #[error("{}:{}:{}: {message}", path.display(), excerpt.line, excerpt.column)]
     InFile {

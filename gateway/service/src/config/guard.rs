@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{Mode as FileMode, OFlags};
+use zeroize::Zeroizing;
 
 use super::{ConfigError, Mode};
 
@@ -33,6 +34,10 @@ impl Guard {
     /// # Errors
     /// Unreadable, not a regular file, too large, or [`ConfigError::Unguarded`].
     pub fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, ConfigError> {
+        self.contents(path, most, false)
+    }
+
+    fn contents(&self, path: &Path, most: u64, is_secret: bool) -> Result<Vec<u8>, ConfigError> {
         // Without NONBLOCK, a FIFO in the file's place would hold the start up for ever.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let open = rustix::fs::open(path, flags, FileMode::empty());
@@ -42,6 +47,10 @@ impl Guard {
             return Err(ConfigError::unreadable(path, std::io::Error::other("not a regular file")));
         }
         self.check(path, &metadata)?;
+        let mode = metadata.mode() & 0o7777;
+        if is_secret && self.owner.is_some() && mode & 0o077 != 0 {
+            return Err(ConfigError::Exposed { path: path.to_owned(), mode });
+        }
         let mut bytes = Vec::new();
         let limited = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
         limited.map_err(|error| ConfigError::unreadable(path, error))?;
@@ -49,6 +58,14 @@ impl Guard {
             return Err(ConfigError::TooLarge { path: path.to_owned(), most });
         }
         Ok(bytes)
+    }
+
+    /// The bytes of a file that holds a secret: as [`Guard::read`], and nobody but its owner may read it.
+    ///
+    /// # Errors
+    /// Those of [`Guard::read`], and [`ConfigError::Exposed`].
+    pub fn secret(&self, path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+        self.contents(path, most, true).map(Zeroizing::new)
     }
 
     /// Checks a roots directory, its sub-folders, and every file in them that would be loaded.

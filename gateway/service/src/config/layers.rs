@@ -12,7 +12,7 @@ use super::checked::{CardSource, Exclusions};
 use super::error::Excerpt;
 use super::keys::{KEYS, Key, Kind, PREFIX};
 use super::raw::Raw;
-use super::{ConfigError, Environment, Guard, Mode, Options};
+use super::{ConfigError, Environment, Guard, Mode, Options, camara};
 
 /// What the command line or the demo sets, over everything else.
 #[derive(Clone, Debug, Default)]
@@ -109,6 +109,11 @@ impl Layers {
                 *path = self.resolved(key, path)?;
             }
         }
+        for (index, bearer) in camara::all(&mut raw) {
+            for (key, path) in camara::paths(bearer) {
+                *path = self.resolved_in("bearer", &format!("bearer.{index}.camara.{key}"), path)?;
+            }
+        }
         let exclusions = &mut raw.policy.exclusions;
         if !Exclusions::WORDS.contains(&exclusions.as_str()) {
             *exclusions = self.resolved("policy.exclusions", exclusions)?;
@@ -150,16 +155,21 @@ impl Layers {
 
     /// Paths in the file start at the file's folder, all others at the working directory.
     fn resolved(&self, key: &str, path: &str) -> Result<String, ConfigError> {
+        self.resolved_in(key, key, path)
+    }
+
+    /// The same for a key inside the list entry `within`.
+    fn resolved_in(&self, key: &str, within: &str, path: &str) -> Result<String, ConfigError> {
+        let wrong = |message: &str| self.wrong_in(key, within, message.to_owned());
         if path.is_empty() {
-            return Err(self.wrong(key, "the path is empty: name a file or folder, or leave the key out"));
+            return Err(wrong("the path is empty: name a file or folder, or leave the key out"));
         }
         let base = match self.set_by(key) {
             SetBy::File(file) => file.path.parent().unwrap_or(Path::new("")),
             _ => Path::new(""),
         };
-        let whole =
-            std::path::absolute(base.join(path)).map_err(|error| self.wrong(key, error.to_string()))?;
-        whole.into_os_string().into_string().map_err(|_| self.wrong(key, "the path is not UTF-8"))
+        let whole = std::path::absolute(base.join(path)).map_err(|error| wrong(&error.to_string()))?;
+        whole.into_os_string().into_string().map_err(|_| wrong("the path is not UTF-8"))
     }
 }
 

@@ -8,6 +8,7 @@
 //! the file alone (S4).
 
 mod bearer;
+mod camara;
 mod checked;
 mod error;
 mod guard;
@@ -23,6 +24,7 @@ mod value;
 use std::path::PathBuf;
 
 pub use bearer::{Bearer, ModemSettings};
+pub use camara::{CamaraSettings, Credential, DeviceIdentity, MAX_LIST, MAX_SECRET, Pace, SinkSettings};
 pub use checked::{
     CardSource, Config, Exclusions, Journal, Limits, Listen, Policy, Qos, Runtime, RuntimeCommand, Trust,
 };

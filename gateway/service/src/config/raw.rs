@@ -7,6 +7,7 @@ use mexe_policy::TokenRuns;
 use mexe_wire::pdp::PdpType;
 use serde::{Deserialize, Serialize};
 
+use super::camara::RawCamara;
 use super::value::{Count, Listener, Patience, Period, Size};
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -197,6 +198,9 @@ pub(super) struct RawBearer {
     /// Which packets it then carries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) packets: Option<Packets>,
+    /// An operator's quality-on-demand API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) camara: Option<RawCamara>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) uplink: Option<BitRate>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -213,7 +213,7 @@ impl Stage {
     }
 
     fn programme(&self, serving: &Serving, world: &World) -> String {
-        let listening = serving.gate.listening;
+        let listening = serving.gate.listening.clone();
         let shown = |address: Option<SocketAddr>| address.map_or_else(String::new, |a| a.to_string());
         let origin = format!("http://{}/", self.origin);
         let state = world.state_dir().display().to_string();

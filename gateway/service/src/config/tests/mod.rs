@@ -1,5 +1,6 @@
 //! Whole configurations: from files, variables and flags to checked values or to one named mistake.
 
+mod camara;
 mod environment;
 mod file;
 mod guard;
