@@ -274,7 +274,11 @@ fn a_port_that_the_app_gave_up_speaks_for_it_no_longer() {
     let rig = Rig::start();
     let peer = Peer::start();
     let (app, who) = permitted(&rig);
-    let association = Association::open(rig.ports().socks, &who).unwrap();
+    // A port that no other test is given when it is free.
+    let ports = rig::ports::Ports::take();
+    let own = Peer::at(&format!("127.0.0.1:{}", ports.http.port()));
+    let (control, relay) = Association::ask(rig.ports().socks, &who, own.address()).unwrap();
+    let association = Association { control, relay, socket: own.socket };
     fence(&association, &peer);
     let Association { mut control, relay, socket } = association;
     let port = socket.local_addr().unwrap().port();
