@@ -14,6 +14,12 @@ const PROVOKED: &[(Reason, &str, &str)] = &[
         "streams",
         "a_more_important_stream_displaces_others_who_are_told_and_have_their_room_back_after_it",
     ),
+    (Reason::BearerLost, "network", "flows_are_cut_when_their_bearer_goes_and_streams_come_back_with_it"),
+    (
+        Reason::QosNotGranted,
+        "network",
+        "whatever_the_network_refuses_leaves_a_stream_best_effort_and_says_why",
+    ),
     (
         Reason::QosNotAdmitted,
         "streams",

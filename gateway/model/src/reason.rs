@@ -43,6 +43,7 @@ reasons! {
     AppRemoved, "app-removed", "the app was removed", "install it again";
     AppSuspended, "app-suspended", "the app's verdict no longer holds, so it may not run", "see `mexegate app show` for what changed";
     AppUnknown, "app-unknown", "no app of that id is installed", "see `mexegate app list`";
+    BearerLost, "bearer-lost", "the bearer that carried it can be used no longer", "wait until a bearer is back: `mexegate bearers`";
     BodyTooLarge, "body-too-large", "the request body is larger than allowed", "send less, or raise limits.package for packages";
     BudgetUsedUp, "budget-used-up", "the budget of the schedule that permits it is used up", "wait for the next day if it is a daily one, or sign off a schedule with more: `mexegate schedule`";
     CallNotActive, "call-not-active", "the call is over, was not answered yet, or is not the only one that is open", "send tones while the call is up";
@@ -105,6 +106,7 @@ reasons! {
     PromptTimeout, "prompt-timeout", "the user was asked and did not answer in time", "answer the question for the next time: `mexegate prompts`";
     QosDisplaced, "qos-displaced", "a more important stream needed the room on the bearer", "wait until there is room again, or ask for less";
     QosNotAdmitted, "qos-not-admitted", "the bearer has no room for what the stream is to be guaranteed", "ask for less, or release another stream: `mexegate streams`";
+    QosNotGranted, "qos-not-granted", "the network does not give the stream what it is to have", "ask for less, or see what the network said: `mexegate streams --json`";
     QosNotPermitted, "qos-not-permitted", "a traffic class above background needs the network.qos permission", "give it with `mexegate grant APP network.qos`";
     RequestMalformed, "request-malformed", "the request breaks its protocol", "see the message for what is wrong";
     RestrictedByCertificate, "restricted-by-certificate", "the signer's certificates limit the app to other action groups", "nothing overrides a certificate; see `mexegate app show`";

@@ -274,14 +274,20 @@ async fn watch_modem(gate: Arc<Gate>, name: String, device: String) {
                     control.attach(watch.contexts());
                 }
                 loop {
+                    let stops = async {
+                        gate.stopped().await;
+                        gate.set_voice(None);
+                        // What streams have of the network is given back while somebody serves the port.
+                        let _ = tokio::time::timeout(LAST_WORD, gate.streams.all_given_back()).await;
+                    };
                     let event = tokio::select! {
-                        () = gate.stopped() => {
-                            gate.set_voice(None);
-                            // No app's call outlives the gate.
-                            watch.stop().await;
-                            return;
-                        }
-                        event = watch.next() => event,
+                        () = stops => None,
+                        event = watch.next() => Some(event),
+                    };
+                    let Some(event) = event else {
+                        // No app's call outlives the gate.
+                        watch.stop().await;
+                        return;
                     };
                     match event {
                         Ok(Event::Inserted(image) | Event::Changed(image)) => {
@@ -313,6 +319,10 @@ async fn watch_modem(gate: Arc<Gate>, name: String, device: String) {
         }
     }
 }
+
+/// How long streams may take to give back what they have of the network when the gate stops.
+#[cfg(feature = "modem")]
+const LAST_WORD: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// Most modems find the rate out by themselves, and those on USB have none.
 #[cfg(feature = "modem")]

@@ -1,7 +1,7 @@
 //! What happens in the gate, told to whoever watches: the console's pages, `mexegate prompts --watch`, the desktop. Watchers
 //! that are too slow miss events and are told so; nothing waits for them.
 
-use mexe_model::{CallId, PromptId, RunId, StreamId};
+use mexe_model::{CallId, PromptId, Reason, RunId, StreamId};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -29,8 +29,8 @@ pub enum Happened {
     Admitted,
     /// It has something else now, because it was asked for or because the bearer changed.
     Changed,
-    /// It goes on as best effort.
-    Degraded,
+    /// It goes on as best effort, for that reason.
+    Degraded(Reason),
     /// It is gone.
     Released,
     /// It has again what it had lost.
@@ -43,7 +43,7 @@ impl Happened {
         match self {
             Self::Admitted => "admitted",
             Self::Changed => "changed",
-            Self::Degraded => "degraded",
+            Self::Degraded(_) => "degraded",
             Self::Released => "released",
             Self::Restored => "restored",
         }
@@ -91,6 +91,9 @@ impl Event {
             Self::Call(id, state) => json!({ "id": id, "state": state }),
             Self::Change => json!({}),
             Self::Prompt(id, turn) => json!({ "op": turn.as_str(), "id": id }),
+            Self::Stream(id, run, Happened::Degraded(reason)) => {
+                json!({ "op": "degraded", "id": id, "run": run, "reason": reason })
+            }
             Self::Stream(id, run, happened) => json!({ "op": happened.as_str(), "id": id, "run": run }),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mexe_journal::Usage;
-use mexe_model::{AppId, FlowId, GrantId, Instant, RunId, StreamId, Trust, WallTime};
+use mexe_model::{AppId, FlowId, GrantId, Instant, Reason, RunId, StreamId, Trust, WallTime};
 use mexe_qos::TrafficClass;
 use mexe_relay::LeaseHandle;
 
@@ -135,6 +135,14 @@ impl Flows {
         if let Some(entry) = entry {
             entry.settle(accounts);
             entry.series.closed();
+        }
+    }
+
+    /// Cuts every flow over that bearer. When it has returned, none of them moves another byte.
+    pub fn cut(&self, bearer: &str, reason: Reason) {
+        let over = |entry: &&Entry| *entry.bearer == *bearer;
+        for entry in self.all().iter().filter(over) {
+            entry.lease.cancel(reason);
         }
     }
 

@@ -290,6 +290,12 @@ impl Gate {
         self.leases.revoke(key, reason)
     }
 
+    /// Cuts every open flow over that bearer.
+    pub fn cut_bearer(&self, bearer: &str) {
+        self.last_cut.store(clock::now().as_nanos(), Ordering::Relaxed);
+        self.flows.cut(bearer, Reason::BearerLost);
+    }
+
     /// When something was cut last.
     pub fn last_cut(&self) -> Instant {
         Instant::from_nanos(self.last_cut.load(Ordering::Relaxed))

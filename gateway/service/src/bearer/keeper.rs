@@ -96,6 +96,16 @@ impl Bearer {
         answer
     }
 
+    /// Whether a network behind it is asked: then its word caps what it gives.
+    pub const fn is_negotiated(&self) -> bool {
+        matches!(self.kind, BearerKind::Modem | BearerKind::Camara)
+    }
+
+    /// What it gives that session now; `None` when there is no such session.
+    pub fn given(&self, session: SessionId) -> Option<Attributes> {
+        self.report.sessions().get(&session).map(|session| session.given)
+    }
+
     async fn in_time<T>(
         &self,
         asked: impl Future<Output = Result<T, NegotiationFault>>,
@@ -311,20 +321,46 @@ pub async fn keep(gate: Arc<Gate>) {
         };
         match event {
             Ok(event) => {
-                let is_of_one = matches!(event.what, What::Renegotiated(..) | What::SessionLost(..));
-                note(&gate, event);
-                // What it may promise is another now: guarantees are judged anew.
-                if !is_of_one {
-                    qos::capacity_changed(&gate);
-                }
+                note(&gate, event.clone());
+                heed(&gate, &event);
             }
             Err(broadcast::error::RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "bearers changed faster than it could be written down");
-                qos::capacity_changed(&gate);
+                look(&gate);
             }
             Err(broadcast::error::RecvError::Closed) => return,
         }
     }
+}
+
+/// What it means for streams and flows. What a bearer may promise is another when it carries more or less: then guarantees
+/// are judged anew.
+fn heed(gate: &Gate, event: &BearerEvent) {
+    match &event.what {
+        What::Renegotiated(session, given) => qos::network::renegotiated(gate, *session, **given),
+        What::SessionLost(session, why) => qos::network::session_lost(gate, *session, why),
+        What::Lost(why) => {
+            qos::network::bearer_lost(gate, &event.bearer, why);
+            qos::capacity_changed(gate);
+        }
+        What::Found(_) => {
+            qos::capacity_changed(gate);
+            qos::network::bearer_found(gate);
+        }
+        What::Capacity(_) => qos::capacity_changed(gate),
+    }
+}
+
+/// Every bearer as it is now, because some of what happened was missed.
+fn look(gate: &Gate) {
+    for bearer in gate.bearers.iter() {
+        if let Some(why) = bearer.status().down {
+            qos::network::bearer_lost(gate, bearer.name(), &why);
+        }
+    }
+    qos::network::compare(gate);
+    qos::capacity_changed(gate);
+    qos::network::bearer_found(gate);
 }
 
 fn note(gate: &Gate, event: BearerEvent) {

@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::asking::{PATIENCE, follow};
 use super::ends::{degrade, note, restore, tell, watch_over};
-use super::streams::{Live, MOST_OF_A_RUN, Owner, admit, owned, shape_of};
+use super::network::{Network, Stage, is_of_network, prepare};
+use super::shape::Shape;
+use super::streams::{Live, MOST_OF_A_RUN, Owner, admit, owned};
 use super::{caps, reservable};
 use crate::actions::{self, Wished};
 use crate::clock;
@@ -56,7 +59,7 @@ pub async fn request(
     }
     let right = right(gate, run, &wanted, gone).await?;
     let id = gate.streams.next();
-    let shown = {
+    let (shown, wake) = {
         let mut live = gate.streams.locked();
         // Somebody may have been quicker while the user was asked.
         has_room(&live, run, ask.name.as_deref())?;
@@ -64,29 +67,48 @@ pub async fn request(
         for other in &displaced {
             degrade(gate, &mut live, *other, Reason::QosDisplaced);
         }
-        let stream = Live {
+        let mut stream = Live {
             id,
             name: ask.name,
             app: run.app.clone(),
             run: run.id,
             trust: run.trust,
             began: clock::wall(),
-            shape: watch::Sender::new(shape_of(&wanted, ask.profile.as_deref())),
+            shape: watch::Sender::new(Shape::BEST_EFFORT),
+            network: Network::default(),
             request: ask.request,
             profile: ask.profile,
-            granted: wanted,
+            granted: wanted.clone(),
             lost: None,
             grant: right.grant,
             watched: right.watched.clone(),
         };
+        prepare(gate, &mut stream);
+        stream.give(wanted);
         note(gate, &stream, "stream.request", None, json!({ "displaced": displaced }));
-        let shown = stream.shown(&gate.flows);
+        let shown = (stream.shown(&gate.flows), Arc::clone(&stream.network.wake));
         live.insert(id, stream);
         shown
     };
     tell(gate, run.id, id, Happened::Admitted);
     gate.spawn(watch_over(Arc::clone(gate), id, right.lease, right.watched));
-    Ok(shown)
+    gate.streams.followed();
+    gate.spawn(follow(Arc::clone(gate), id, wake));
+    Ok(answered(gate, id, gone).await.unwrap_or(shown))
+}
+
+/// What the stream is when the network has answered, or when nobody wants to wait any longer; `None` when it is gone.
+async fn answered(gate: &Gate, id: StreamId, gone: &CancellationToken) -> Option<Value> {
+    let mut stage = gate.streams.locked().get(&id)?.network.stage.subscribe();
+    tokio::select! {
+        _ = tokio::time::timeout(PATIENCE, stage.wait_for(|stage| *stage != Stage::Asking)) => {}
+        () = gone.cancelled() => {}
+        () = gate.stopped() => {}
+    }
+    let mut live = gate.streams.locked();
+    let stream = live.get_mut(&id)?;
+    stream.network.is_owed_an_answer = stream.network.is_asking();
+    Some(stream.shown(&gate.flows))
 }
 
 /// Changes a stream: what the request says takes the place of what was said before. When the room or the right for it is
@@ -128,12 +150,22 @@ pub async fn modify(
             degrade(gate, &mut live, *other, Reason::QosDisplaced);
         }
         let stream = owned(&mut live, id, owner)?;
-        (stream.request, stream.profile, stream.lost) = (next.request, next.profile, None);
-        stream.give(wanted);
+        // What the network did not give before, it may give now.
+        if stream.lost.take().is_some_and(is_of_network) {
+            stream.network.asked = None;
+        }
+        (stream.request, stream.profile) = (next.request, next.profile);
         let to_watch = new_right.inspect(|right| {
             stream.grant = right.grant;
             std::mem::replace(&mut stream.watched, right.watched.clone()).cancel();
         });
+        prepare(gate, stream);
+        let wanted = match stream.network.is_asking() {
+            // The room for it is kept.
+            true => wanted,
+            false => stream.negotiated(&stream.caps(gate, true)),
+        };
+        stream.give(wanted);
         note(gate, stream, "stream.modify", None, json!({ "displaced": displaced }));
         (stream.shown(&gate.flows), to_watch)
     };
@@ -142,7 +174,7 @@ pub async fn modify(
         gate.spawn(watch_over(Arc::clone(gate), id, right.lease, right.watched));
     }
     restore(gate);
-    Ok(shown)
+    Ok(answered(gate, id, gone).await.unwrap_or(shown))
 }
 
 /// Releases a stream: its flows go on as best effort, and its room is for others.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::ask::lease;
+use super::network::{is_of_network, prepare};
 use super::shape::Shape;
 use super::streams::{Live, admit, held};
 use super::{caps, reservable};
@@ -70,14 +71,20 @@ pub(super) fn degrade(gate: &Gate, live: &mut BTreeMap<StreamId, Live>, id: Stre
     let source = match reason {
         Reason::QosNotAdmitted => Source::Subscription,
         Reason::QosDisplaced => Source::Operator,
+        Reason::QosNotGranted | Reason::BearerLost => Source::Network,
         _ => Source::User,
     };
     let mut caps = caps(gate, stream.trust, true);
     caps.push((source, Most::BEST_EFFORT));
     stream.lost = Some(reason);
+    if !is_of_network(reason) {
+        prepare(gate, stream);
+    }
     stream.give(stream.negotiated(&caps));
-    note(gate, stream, "stream.degrade", Some(reason), Value::Null);
-    tell(gate, stream.run, id, Happened::Degraded);
+    let network = stream.network.shown();
+    let more = if network.is_null() { Value::Null } else { json!({ "network": network }) };
+    note(gate, stream, "stream.degrade", Some(reason), more);
+    tell(gate, stream.run, id, Happened::Degraded(reason));
 }
 
 /// The stream is over; what still uses it is best effort.
@@ -85,6 +92,7 @@ pub(super) fn release(gate: &Gate, id: StreamId, reason: Option<Reason>) {
     let Some(stream) = gate.streams.locked().remove(&id) else { return };
     stream.shape.send_replace(Shape::BEST_EFFORT);
     stream.watched.cancel();
+    stream.network.wake.notify_one();
     note(gate, &stream, "stream.release", reason, Value::Null);
     tell(gate, stream.run, id, Happened::Released);
     restore(gate);
@@ -103,12 +111,13 @@ pub(super) fn restore(gate: &Gate) {
     waiting.sort_unstable();
     for (_, id) in waiting {
         let Some(stream) = live.get(&id) else { continue };
-        let granted = stream.negotiated(&caps(gate, stream.trust, stream.grant.is_some()));
+        let granted = stream.negotiated(&stream.caps(gate, stream.grant.is_some()));
         if admit(&live, reservable(gate), Some(id), &granted, false).is_err() {
             continue;
         }
         if let Some(stream) = live.get_mut(&id) {
             stream.lost = None;
+            prepare(gate, stream);
             stream.give(granted);
             note(gate, stream, "stream.restore", None, Value::Null);
             tell(gate, stream.run, id, Happened::Restored);
@@ -125,7 +134,7 @@ pub fn capacity_changed(gate: &Gate) {
     {
         let mut live = gate.streams.locked();
         for stream in live.values_mut().filter(|stream| stream.lost.is_none()) {
-            let granted = stream.negotiated(&caps(gate, stream.trust, true));
+            let granted = stream.negotiated(&stream.caps(gate, true));
             if granted != stream.granted {
                 stream.give(granted);
                 note(gate, stream, "stream.modify", None, json!({ "because": "capacity" }));

@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::network::Network;
 use super::shape::{InUse, Shape};
 use crate::flows::Flows;
+use crate::gate::Gate;
 use crate::refused::Refused;
 
 /// Streams that one run may have at once.
@@ -25,6 +27,8 @@ pub(super) const MOST_OF_A_RUN: usize = 64;
 pub struct Streams {
     last: AtomicU64,
     live: Mutex<BTreeMap<StreamId, Live>>,
+    /// How many are being seen to, so that a stop can wait for what they give back.
+    followed: watch::Sender<usize>,
 }
 
 /// The streams, while nobody else changes them.
@@ -46,6 +50,8 @@ pub(super) struct Live {
     pub(super) lost: Option<Reason>,
     /// The permission for more than best effort, while there is one.
     pub(super) grant: Option<GrantId>,
+    /// What the network says to it.
+    pub(super) network: Network,
     pub(super) shape: watch::Sender<Shape>,
     /// Cancelled to end the watch over its right.
     pub(super) watched: CancellationToken,
@@ -75,10 +81,20 @@ impl Live {
         negotiate(caps, &self.request, self.profile.as_deref())
     }
 
-    /// Puts what is granted in place, and tells those who carry it.
+    /// All that caps it now, also what the network gives.
+    pub(super) fn caps(&self, gate: &Gate, may_have_more: bool) -> Vec<(Source, Most)> {
+        let mut caps = super::caps(gate, self.trust, may_have_more);
+        caps.extend(self.network.cap());
+        caps
+    }
+
+    /// Puts what is granted in place, and tells those who carry it: at once, or when the network has answered.
     pub(super) fn give(&mut self, granted: Granted) {
         let shape = shape_of(&granted, self.profile.as_deref());
         self.granted = granted;
+        if self.network.is_asking() {
+            return;
+        }
         self.shape.send_if_modified(|now| std::mem::replace(now, shape) != shape);
     }
 
@@ -97,9 +113,14 @@ impl Live {
             "domain": self.trust,
             "profile": self.profile.as_ref().map(|profile| &*profile.name),
             "class": self.granted.attributes.class,
-            "state": if self.lost.is_some() { "degraded" } else { "admitted" },
+            "state": match self.lost {
+                Some(_) => "degraded",
+                None if self.network.is_asking() => "asking",
+                None => "admitted",
+            },
             "reason": self.lost,
             "grant": self.grant,
+            "network": self.network.shown(),
             "attributes": self.granted.attributes,
             "provenance": self.granted.provenance,
             "flows": flows.of_stream(self.id),
@@ -159,6 +180,22 @@ impl Streams {
     /// While it is held, nobody else is admitted.
     pub(super) fn locked(&self) -> Locked<'_> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more is seen to; [`Streams::gave_back`] ends that.
+    pub(super) fn followed(&self) {
+        self.followed.send_modify(|followed| *followed = followed.saturating_add(1));
+    }
+
+    /// One of them holds nothing of the network's any more.
+    pub(super) fn gave_back(&self) {
+        self.followed.send_modify(|followed| *followed = followed.saturating_sub(1));
+    }
+
+    /// Completes when no stream holds anything of the network's; only while the gate stops.
+    pub async fn all_given_back(&self) {
+        // The sender lives as long as this does.
+        let _ = self.followed.subscribe().wait_for(|followed| *followed == 0).await;
     }
 
     /// A number that was not used since the start.
