@@ -151,10 +151,12 @@ impl Arbiter {
     /// A stream begins.
     pub fn join(&mut self, terms: Terms, now: Instant) -> StreamId {
         let (rates, is_limited) = rates(&terms, self.capacity, self.common_chunk(), SLACK);
+        let meter = TwoRate::new(rates, now);
+        let meter = if terms.is_rested { meter } else { meter.spent() };
         let nothing = Given { bytes: 0, colour: Colour::Red };
         let id = self.streams.add(Stream {
             terms,
-            meter: TwoRate::new(rates, now),
+            meter,
             is_limited,
             chunk: self.chunk,
             wants: None,

@@ -25,6 +25,10 @@ impl Bucket {
         Self { rate, depth, tokens: u128::from(depth) * BYTE, filled: now }
     }
 
+    pub(crate) fn empty(&mut self) {
+        self.tokens = 0;
+    }
+
     /// Lets time pass.
     pub(crate) fn fill(&mut self, now: Instant) {
         self.fill_to(now, self.depth);

@@ -55,6 +55,13 @@ impl Meter {
         Self { tokens: u128::from(burst) * BYTE, granted: 0, filled: now, rate, burst, quantum }
     }
 
+    /// The same with an empty bucket: for a stream that goes on at another rate, which is no pause.
+    #[must_use]
+    pub const fn spent(mut self) -> Self {
+        self.tokens = 0;
+        self
+    }
+
     /// Asks to move up to `n` bytes at `now`. Grants at most what the bucket holds, and not less than the smaller of
     /// `n` and [`Meter::quantum`], so that a waiting stream does not wake up for single bytes.
     ///

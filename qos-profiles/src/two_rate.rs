@@ -71,6 +71,13 @@ impl TwoRate {
         }
     }
 
+    /// The same with empty buckets.
+    pub(crate) fn spent(mut self) -> Self {
+        self.committed.empty();
+        self.excess.empty();
+        self
+    }
+
     /// Meters a packet of so many bytes, and takes it from the bucket of its colour.
     pub fn meter(&mut self, now: Instant, length: u64) -> Colour {
         self.fill(now);

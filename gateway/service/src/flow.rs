@@ -34,6 +34,7 @@ use crate::gate::Gate;
 use crate::observe::metrics::{FlowResult, Ingress};
 use crate::permits::Place;
 use crate::prompts::{Held, Wishing};
+use crate::qos::shaping::Claimed;
 use crate::qos::{InUse, Wish};
 use crate::refused::Refused;
 use crate::runs::Run;
@@ -263,7 +264,8 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
         }
     };
     let books = books.opened(&lease, (ticket.grant, beyond.grant), upstream.remote);
-    let [up, down] = limits(gate, &quality.profile, quality.stream.is_some());
+    let claimed = Claimed { profile: &quality.profile, is_admitted: quality.stream.is_some(), is_new: true };
+    let [up, down] = limits(gate, claimed);
     let limits = Limits { up, down, allowance: used.allowance() };
     let stream = quality.stream;
     Ok(Flow { upstream: upstream.stream, local: upstream.local, lease, books, limits, stream })

@@ -79,6 +79,8 @@ pub struct Terms {
     pub maximum: Option<BitRate>,
     /// How many bytes may move at once after a pause, when it has a maximum; one packet at least.
     pub burst: u64,
+    /// Whether it may begin with that: one that went on elsewhere until now has had no pause.
+    pub is_rested: bool,
     /// Its share among the streams of its band; 0 counts as 1.
     pub weight: u16,
     /// The app's streams, where these have a maximum together.
@@ -88,7 +90,7 @@ pub struct Terms {
 impl Terms {
     /// A stream of that band with no rates of its own.
     pub const fn new(band: Band) -> Self {
-        Self { band, guaranteed: None, maximum: None, burst: 0, weight: 1, group: None }
+        Self { band, guaranteed: None, maximum: None, burst: 0, is_rested: true, weight: 1, group: None }
     }
 }
 

@@ -171,3 +171,12 @@ fn the_ends_of_the_scale_do_not_overflow() {
     assert_eq!(fast.ask(at(u64::MAX), u64::MAX), Grant::Advance(1500));
     assert_eq!(fast.ask(at(u64::MAX), 1500), Grant::WaitUntil(at(u64::MAX)));
 }
+
+#[test]
+fn a_spent_meter_has_nothing_to_begin_with() {
+    let now = Instant::from_nanos(7);
+    let rate = BitRate::bits_per_second(8_000_000).unwrap();
+    let mut meter = Meter::new(rate, 50_000, now).spent();
+    // The quantum, 2 ms of the rate.
+    assert_eq!(meter.ask(now, 10_000), Grant::WaitUntil(Instant::from_nanos(7 + 2_000_000)));
+}

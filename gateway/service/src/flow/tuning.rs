@@ -1,6 +1,6 @@
 //! A flow of a stream whose class or rates change while it is open.
 
-use mexe_qos::{Marking, Profile};
+use mexe_qos::Marking;
 use mexe_relay::Limit;
 use mexe_relay::relay::Relay;
 
@@ -10,9 +10,9 @@ use crate::qos::InUse;
 use crate::qos::shaping::Claimed;
 use crate::upstream;
 
-/// What holds a flow to its profile's rates and to its share of the bearer, up and down.
-pub(super) fn limits(gate: &Gate, profile: &Profile, is_admitted: bool) -> [Option<Limit>; 2] {
-    gate.shaping.limits(Claimed { profile, is_admitted }, &gate.metrics.scheduler_wait(profile.class))
+/// What holds a flow to what it may claim, up and down.
+pub(super) fn limits(gate: &Gate, claimed: Claimed<'_>) -> [Option<Limit>; 2] {
+    gate.shaping.limits(claimed, &gate.metrics.scheduler_wait(claimed.profile.class))
 }
 
 impl Books {
@@ -20,7 +20,7 @@ impl Books {
     pub(super) fn tune(&mut self, moving: &mut Relay<'_>, stream: &mut InUse) {
         let shape = stream.shape();
         let profile = shape.profile(&stream.id.to_string());
-        let [up, down] = limits(&self.gate, &profile, true);
+        let [up, down] = limits(&self.gate, Claimed { profile: &profile, is_admitted: true, is_new: false });
         moving.limit(up, down);
         let marking = Marking::from(shape.class);
         if let Some(Err(error)) = moving.upstream().map(|socket| upstream::mark_again(socket, marking)) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mexe_model::{BitRate, StreamId};
 use mexe_qos::attributes::SourceStatistics;
-use mexe_qos::{Attributes, Meter, Profile, Rate, Thp, TrafficClass};
+use mexe_qos::{Attributes, Profile, Rate, Thp, TrafficClass};
 use mexe_wire::priority::Priority;
 use tokio::sync::watch;
 
@@ -23,7 +23,7 @@ pub struct Shape {
     pub max_up: Option<BitRate>,
     /// The most from the network.
     pub max_down: Option<BitRate>,
-    /// How many bytes may move at once after a pause, each way.
+    /// How many bytes may move at once after a pause, each way; 0 is what is usual for the rate.
     pub burst: u64,
 }
 
@@ -43,9 +43,6 @@ impl Shape {
     pub fn of(attributes: &Attributes, burst: Option<u64>) -> Self {
         let rate = |rate: Option<Rate>| rate.and_then(Rate::bit_rate);
         let (max_up, max_down) = (rate(attributes.max_bitrate_up), rate(attributes.max_bitrate_down));
-        // A tenth of a second, where no profile says.
-        let usual = max_up.max(max_down).map_or(0, |rate| rate.get() / 80);
-        let burst = burst.filter(|burst| *burst > 0).unwrap_or(usual);
         Self {
             class: attributes.class.unwrap_or(TrafficClass::Background),
             thp: attributes.traffic_handling_priority,
@@ -53,7 +50,7 @@ impl Shape {
             guaranteed_down: attributes.guaranteed_down(),
             max_up,
             max_down,
-            burst: burst.clamp(Meter::MIN_BURST, Meter::MAX_BURST),
+            burst: burst.unwrap_or(0),
         }
     }
 
@@ -160,14 +157,5 @@ mod tests {
         assert_eq!(plain, [expected, vec![(TrafficClass::Background, None)]].concat());
         let spread = [0, 3, 6].map(|urgency| of(urgency, true));
         assert_eq!(spread, [2, 3, 3].map(interactive));
-    }
-
-    #[test]
-    fn a_burst_is_the_profiles_else_a_tenth_of_a_second_and_always_a_packet() {
-        let rate = |bits| BitRate::bits_per_second(bits).map(Rate::At);
-        let attributes = |bits| Attributes { max_bitrate_up: rate(bits), ..Attributes::default() };
-        assert_eq!(Shape::of(&attributes(8_000_000), None).burst, 100_000);
-        assert_eq!(Shape::of(&attributes(8_000_000), Some(16_000)).burst, 16_000);
-        assert_eq!(Shape::of(&attributes(8_000), Some(0)).burst, Meter::MIN_BURST);
     }
 }

@@ -24,6 +24,8 @@ pub struct Claimed<'a> {
     pub profile: &'a Profile,
     /// Whether its guarantee was admitted: a profile alone guarantees nothing.
     pub is_admitted: bool,
+    /// Whether it begins: a change of what it has is no reason for another burst.
+    pub is_new: bool,
 }
 
 impl Shared {
@@ -48,18 +50,23 @@ impl Shared {
 
     /// What holds one more flow to its rates and to its share, up and down. `waits` is told how long it waited for a grant.
     pub fn limits(&self, claimed: Claimed<'_>, waits: &Histogram) -> [Option<Limit>; 2] {
-        let Claimed { profile, is_admitted } = claimed;
+        let Claimed { profile, is_admitted, is_new } = claimed;
         let maximum = [profile.max_bitrate_up, profile.max_bitrate_down];
         let Some(shared) = &self.0 else {
             let now = clock::now();
-            return maximum.map(|rate| rate.map(|rate| Meter::new(rate, profile.burst, now).into()));
+            return maximum.map(|rate| {
+                let meter = Meter::new(rate?, burst(profile, rate?), now);
+                Some(if is_new { meter } else { meter.spent() }.into())
+            });
         };
         let priority = profile.traffic_handling_priority.map(|priority| priority.get());
         let band = Band::of(profile.class, priority, profile.signalling);
         let guaranteed = [profile.guaranteed_bitrate_up, profile.guaranteed_bitrate_down];
         let guaranteed = guaranteed.map(|rate| rate.filter(|_| is_admitted));
-        let terms =
-            |guaranteed, maximum| Terms { guaranteed, maximum, burst: profile.burst, ..Terms::new(band) };
+        let terms = |guaranteed, maximum: Option<BitRate>| {
+            let burst = maximum.map_or(0, |rate| burst(profile, rate));
+            Terms { guaranteed, maximum, burst, is_rested: is_new, ..Terms::new(band) }
+        };
         let join = |shaping: &Shaping, terms: Terms| {
             let waits = waits.clone();
             let told = move |waited: Duration| waits.observe(waited.as_secs_f64());
@@ -68,5 +75,27 @@ impl Shared {
         let ([up, down], [guaranteed_up, guaranteed_down], [max_up, max_down]) =
             (shared, guaranteed, maximum);
         [join(up, terms(guaranteed_up, max_up)), join(down, terms(guaranteed_down, max_down))]
+    }
+}
+
+/// How many bytes may move at once after a pause, in a direction of that rate: what the profile says, else a tenth of a second.
+fn burst(profile: &Profile, rate: BitRate) -> u64 {
+    let usual = rate.get() / 80;
+    let said = Some(profile.burst).filter(|burst| *burst > 0);
+    said.unwrap_or(usual).clamp(Meter::MIN_BURST, Meter::MAX_BURST)
+}
+
+#[cfg(test)]
+mod tests {
+    use mexe_qos::TrafficClass;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_the_profiles_else_a_tenth_of_a_second_of_its_own_direction_and_always_a_packet() {
+        let profile = |burst| Profile { burst, ..crate::qos::Shape::BEST_EFFORT.profile("one") };
+        let of = |said, rate| burst(&profile(said), BitRate::bits_per_second(rate).unwrap());
+        assert_eq!(profile(0).class, TrafficClass::Background);
+        assert_eq!([of(0, 8_000_000), of(0, 64_000), of(16_000, 8_000_000)], [100_000, 1500, 16_000]);
     }
 }

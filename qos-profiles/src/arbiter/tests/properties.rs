@@ -15,6 +15,7 @@ fn terms() -> impl Strategy<Value = Terms> {
     let bits = || prop::option::of(8_000..5_000_000_u64);
     (band, bits(), bits(), 0..6_000_u64, 0..4_u16, prop::bool::ANY).prop_map(
         |(band, guaranteed, maximum, burst, weight, in_group)| Terms {
+            is_rested: weight % 2 == 0,
             band,
             guaranteed: guaranteed.map(rate),
             maximum: maximum.map(rate),

@@ -1,5 +1,7 @@
 //! One call at a time: what each of the arbiter's calls says and what it leaves behind.
 
+use std::time::Duration;
+
 use super::*;
 
 fn none(_: StreamId) {}
@@ -182,4 +184,19 @@ fn a_band_is_named_by_class_priority_and_signalling() {
     assert_eq!(Band::of(Class::Interactive, Some(1), false), Band::Interactive1);
     assert_eq!(Band::of(Class::Interactive, Some(1), true), Band::Signalling);
     assert_eq!(Band::of(Class::Background, Some(1), true), Band::Background);
+}
+
+#[test]
+fn a_stream_that_went_on_elsewhere_begins_without_a_burst() {
+    let (rate, now) = (BitRate::bits_per_second(8_000_000).unwrap(), Instant::from_nanos(SECOND));
+    let mut arbiter = Arbiter::new(BitRate::bits_per_second(80_000_000), Shares::default(), now);
+    let terms = Terms { maximum: Some(rate), burst: 50_000, ..Terms::new(Band::Background) };
+    let rested = arbiter.join(terms, now);
+    let tired = arbiter.join(Terms { is_rested: false, ..terms }, now);
+    assert!(arbiter.ask(rested, 1500, now, none).is_some());
+    assert_eq!(arbiter.ask(tired, 1500, now, none), None);
+    // 1,500 bytes at a million a second.
+    let later = now.after(Duration::from_micros(1500));
+    arbiter.serve(later, none);
+    assert_eq!(arbiter.ask(tired, 1500, later, none), Some(1500));
 }
