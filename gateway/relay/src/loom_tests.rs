@@ -133,7 +133,7 @@ fn loom_the_first_reason_stays_and_the_totals_come_once() {
         };
         drop(lease);
         let found = revoker.join().expect("the revoker");
-        assert!(found <= 1);
+        assert!(found.leases <= 1);
         assert_eq!(closed.load(Ordering::Relaxed), 1);
     });
 }
