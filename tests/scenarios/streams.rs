@@ -1,6 +1,7 @@
 //! Streams (the MExE QoS API): an app asks for its own and sees no other, more than best effort needs the permission, a
 //! flow uses the stream that it names, and whoever loses the right or the room goes on as best effort and is told.
 
+use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -203,6 +204,13 @@ fn a_flow_uses_the_stream_that_it_names_and_no_other() {
     assert_eq!(journalled().0, "background");
     assert_eq!(tunnel(&["Priority: u=1", "MExE-Stream: film"]).text().trim(), "hello");
     assert_eq!(journalled().0, "streaming");
+    // A forwarded request says so as well.
+    let forwarded = |header: &str| rig.curl(["--proxy", &http, "-H", header, &url]);
+    assert_eq!(forwarded("MExE-Stream: film").text().trim(), "hello");
+    assert_eq!(journalled(), (json!("streaming"), json!({ "stream": stream["id"] })));
+    assert_eq!(forwarded("Priority: u=0").text().trim(), "hello");
+    assert_eq!(journalled().0, "interactive");
+    assert_eq!(forwarded("MExE-Stream: another").status, 403);
     // Without a name it is as before, and a name that is none of this run's opens nothing.
     assert_eq!(ask(&rig, Way::Socks, &app.who, "127.0.0.1", origin.address().port()), "hello");
     assert_eq!(journalled(), (json!("background"), Value::Null));
@@ -224,21 +232,57 @@ fn a_flow_uses_the_stream_that_it_names_and_no_other() {
 }
 
 #[test]
+fn no_origin_sees_which_stream_a_request_names_and_every_one_its_urgency() {
+    let rig = Rig::start();
+    let app = App::begin(&rig, "third-party");
+    rig.grant(&app.id, "network.connect=127.0.0.1", "session");
+    app.ask(json!({ "name": "slow" }));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let heard = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let head: Vec<String> = BufReader::new(&client)
+            .lines()
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        client.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
+        head
+    });
+    let http = format!("http://{}:{}@{}", app.id, app.who.token, rig.ports().http);
+    let reply = rig.curl(["--proxy", &http, "-H", "MExE-Stream: slow", "-H", "Priority: u=5", &url]);
+    assert_eq!(reply.status, 204);
+    let heard = heard.join().unwrap();
+    assert!(heard.iter().any(|line| line.eq_ignore_ascii_case("priority: u=5")), "{heard:?}");
+    assert!(!heard.iter().any(|line| line.to_ascii_lowercase().starts_with("mexe-")), "{heard:?}");
+}
+
+#[test]
 fn an_open_flow_follows_the_rate_of_its_stream() {
     let rig = Rig::start();
     let origin = Origin::start();
     let app = App::begin(&rig, "third-party");
     rig.grant(&app.id, "network.connect=127.0.0.1", "session");
     let stream = app.ask(json!({ "name": "slow", "max_bitrate_down": "800 kbit/s" }));
-    let proxy = format!("socks5h://{}+slow:{}@{}", app.id, app.who.token, rig.ports().socks);
-    let url = origin.url("/big?bytes=2000000");
+    let socks = format!("socks5h://{}+slow:{}@{}", app.id, app.who.token, rig.ports().socks);
+    let http = format!("http://{}:{}@{}", app.id, app.who.token, rig.ports().http);
+    follows(&rig, &app, id(&stream), &["--proxy", &socks, &origin.url("/big?bytes=2000000")]);
+    // Forwarded, it is another hand that moves the bytes.
+    let path = format!("/v1/streams/{}", id(&stream));
+    app.api("PATCH", &path, &json!({ "max_bitrate_down": "800 kbit/s" }));
+    let named = ["--proxy", &http, "-H", "MExE-Stream: slow", &origin.url("/big?bytes=2000000")];
+    follows(&rig, &app, id(&stream), &named);
+}
+
+/// A download over a stream of 800 kbit/s becomes fast when the stream does.
+fn follows(rig: &Rig, app: &App<'_>, stream: &str, download: &[&str]) {
     let began = Instant::now();
     let reply = std::thread::scope(|scope| {
-        let download = scope.spawn(|| rig.curl(["--proxy", &proxy, &url]));
+        let download = scope.spawn(|| rig.curl(download));
         let moved = || rig.json(["flows"])["items"][0]["bytes_down"].as_u64().unwrap_or_default();
         wait::until("some of it to arrive", || (moved() > 50_000).then_some(()));
         assert!(moved() < 1_000_000, "100,000 bytes a second are all that it has");
-        let path = format!("/v1/streams/{}", id(&stream));
+        let path = format!("/v1/streams/{stream}");
         let (status, faster) = app.api("PATCH", &path, &json!({ "max_bitrate_down": "80 Mbit/s" }));
         assert_eq!((status, word(&faster, "max_bitrate_down")), (200, said("80 Mbit/s", "app", None)));
         download.join().unwrap()

@@ -18,19 +18,24 @@ pub(super) fn limits(gate: &Gate, claimed: Claimed<'_>) -> [Option<Limit>; 2] {
 impl Books {
     /// The stream has something else now: the flow is marked, held to and counted by that from here on.
     pub(super) fn tune(&mut self, moving: &mut Relay<'_>, stream: &mut InUse) {
-        let shape = stream.shape();
-        let profile = shape.profile(&stream.id.to_string());
-        let [up, down] = limits(&self.gate, Claimed { profile: &profile, is_admitted: true, is_new: false });
+        let ([up, down], marking) = self.retune(stream);
         moving.limit(up, down);
-        let marking = Marking::from(shape.class);
         if let Some(Err(error)) = moving.upstream().map(|socket| upstream::mark_again(socket, marking)) {
             tracing::warn!(%error, flow = %self.asked.flow, "an open connection could not be marked anew");
         }
+    }
+
+    /// The same for a door that moves the bytes itself: what holds the flow from here on, and how it is marked.
+    pub fn retune(&mut self, stream: &mut InUse) -> ([Option<Limit>; 2], Marking) {
+        let shape = stream.shape();
+        let profile = shape.profile(&stream.id.to_string());
+        let limits = limits(&self.gate, Claimed { profile: &profile, is_admitted: true, is_new: false });
         if self.profile.class != shape.class {
             let (trust, ingress) = (self.asked.run.trust, self.asked.ingress);
             let series = self.gate.metrics.flow_of_class(trust, shape.class, ingress);
             self.gate.flows.reclass(self.asked.flow, shape.class, series, &self.gate.accounts);
         }
         self.profile = profile.into();
+        (limits, Marking::from(shape.class))
     }
 }

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use mexe_qos::Marking;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::upstream;
 
 /// Closes after an answer: unread input would make the kernel reset the connection and take the answer with it, so a
 /// little of it is read away first. Bounded in bytes and time.
@@ -60,6 +63,13 @@ impl SharedStream {
     pub fn reset_on_close(&self) {
         // Fails only for a socket that is gone already.
         let _ = self.0.set_zero_linger();
+    }
+
+    /// Marks what is sent from now on.
+    pub fn mark(&self, marking: Marking) {
+        if let Err(error) = upstream::mark_again(&self.0, marking) {
+            tracing::warn!(%error, "an open connection could not be marked anew");
+        }
     }
 }
 

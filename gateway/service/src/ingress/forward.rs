@@ -18,16 +18,16 @@ use mexe_relay::{End, Lease, Outcome, Side};
 use mexe_wire::forward::Malformed;
 use tokio::sync::oneshot;
 
-use self::metered::Metered;
+use self::metered::{Metered, Retuned};
 pub(super) use self::seen::BrokenOff;
 use self::seen::{Answer, Seen, Sign, Upload};
 use super::client::SharedStream;
-use super::http::{AnswerBody, Connection, refusal, refusal_and_close};
+use super::http::{AnswerBody, Connection, NO_STREAM, refusal, refusal_and_close, wish};
 use super::{endpoint, turn_away};
 use crate::flow::{self, Books};
 use crate::observe::metrics::Ingress;
 use crate::permits::Place;
-use crate::qos::Wish;
+use crate::qos::InUse;
 use crate::runs::Run;
 
 const DOOR: Ingress = Ingress::HttpForward;
@@ -41,6 +41,7 @@ pub(super) async fn forward(
 ) -> Response<AnswerBody> {
     let gate = &connection.gate;
     let (head, body) = request.into_parts();
+    let wish = wish(gate, run, &head.headers);
     let outbound = match mexe_wire::forward::request(head) {
         Ok(outbound) => outbound,
         Err(malformed) => {
@@ -55,15 +56,27 @@ pub(super) async fn forward(
             return refusal(reason, None);
         }
     };
-    let flow = match flow::open(gate, run, endpoint, DOOR, place, Wish::Usual).await {
+    let wish = match wish {
+        Ok(wish) => wish,
+        Err(reason) => {
+            turn_away(gate, DOOR, Some(run), reason).await;
+            return refusal(reason, Some(NO_STREAM));
+        }
+    };
+    let mut stream = wish.stream().cloned();
+    // What it has now is what the flow opens with.
+    let _ = stream.as_mut().map(InUse::shape);
+    let flow = match flow::open(gate, run, endpoint, DOOR, place, wish).await {
         Ok(flow) => flow,
         Err(refused) => return refusal(refused.reason, None),
     };
     let (upstream, lease, books, limits) = flow.into_parts();
+    let retuned = Arc::default();
     let upstream = SharedStream::new(upstream);
     let seen = Arc::new(Seen::now());
-    let stream = Metered::new(upstream.clone(), lease.handle(), limits, Arc::clone(&seen));
-    let (mut sender, origin) = match http1::handshake(TokioIo::new(stream)).await {
+    let metered =
+        Metered::new(upstream.clone(), lease.handle(), limits, (Arc::clone(&seen), Arc::clone(&retuned)));
+    let (mut sender, origin) = match http1::handshake(TokioIo::new(metered)).await {
         Ok(pair) => pair,
         Err(_) => return refusal(Reason::UpstreamMalformed, None),
     };
@@ -75,6 +88,8 @@ pub(super) async fn forward(
         books,
         upstream,
         seen: Arc::clone(&seen),
+        retuned,
+        stream,
         ended,
     };
     gate.spawn(driver.drive(origin));
@@ -103,6 +118,14 @@ pub(super) async fn forward(
     }
 }
 
+/// Completes when the stream has something else than before.
+async fn changed(stream: &mut Option<InUse>) {
+    match stream {
+        Some(stream) => stream.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether an upload is in no valid chunks, and does not just break off.
 fn breaks_the_protocol(error: &hyper::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
@@ -118,6 +141,10 @@ struct Driver {
     books: Books,
     upstream: SharedStream,
     seen: Arc<Seen>,
+    /// What the flow is held to from now on, when its stream changes.
+    retuned: Arc<Retuned>,
+    /// The stream that it is one of.
+    stream: Option<InUse>,
     /// Completes when nobody reads the answer any more.
     ended: oneshot::Receiver<()>,
 }
@@ -134,18 +161,31 @@ impl Driver {
             let _ = ended.await;
             origin
         };
-        let end = tokio::select! {
-            biased;
-            reason = self.lease.cancelled() => End::Cut(reason),
-            origin = exchange => match (self.lease.cancel_reason(), origin) {
-                (Some(reason), _) => End::Cut(reason),
-                (None, _) if seen.has(Sign::UploadFailed) => End::Reset(Side::Client),
-                (None, Err(_)) => End::Reset(Side::Upstream),
-                (None, _) if seen.has(Sign::OriginFailed) => End::Reset(Side::Upstream),
-                (None, _) if seen.has(Sign::Answered) && !seen.has(Sign::AnswerWhole) => End::Reset(Side::Client),
-                (None, Ok(())) => End::Closed,
-            },
-            () = seen.quiet_for(idle) => End::Idle,
+        let end = {
+            let mut exchange = std::pin::pin!(exchange);
+            loop {
+                break tokio::select! {
+                    biased;
+                    reason = self.lease.cancelled() => End::Cut(reason),
+                    () = changed(&mut self.stream) => {
+                        if let Some(stream) = &mut self.stream {
+                            let (limits, marking) = self.books.retune(stream);
+                            self.retuned.set(limits);
+                            self.upstream.mark(marking);
+                        }
+                        continue;
+                    }
+                    origin = &mut exchange => match (self.lease.cancel_reason(), origin) {
+                        (Some(reason), _) => End::Cut(reason),
+                        (None, _) if seen.has(Sign::UploadFailed) => End::Reset(Side::Client),
+                        (None, Err(_)) => End::Reset(Side::Upstream),
+                        (None, _) if seen.has(Sign::OriginFailed) => End::Reset(Side::Upstream),
+                        (None, _) if seen.has(Sign::Answered) && !seen.has(Sign::AnswerWhole) => End::Reset(Side::Client),
+                        (None, Ok(())) => End::Closed,
+                    },
+                    () = seen.quiet_for(idle) => End::Idle,
+                };
+            }
         };
         if !matches!(end, End::Closed) {
             // Before the sockets are closed: what they have not sent yet goes with them.

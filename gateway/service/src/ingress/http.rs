@@ -221,7 +221,7 @@ async fn tunnel(
         Ok(wish) => wish,
         Err(reason) => {
             turn_away(&connection.gate, Ingress::HttpConnect, Some(run), reason).await;
-            return refusal(reason, Some("MExE-Stream names no stream of this run"));
+            return refusal(reason, Some(NO_STREAM));
         }
     };
     match flow::open(&connection.gate, run, endpoint, Ingress::HttpConnect, place, wish).await {
@@ -234,8 +234,11 @@ async fn tunnel(
     }
 }
 
-/// What a tunnel says about its quality: its stream, by id or name, else how urgent it is.
-fn wish(gate: &Gate, run: &Run, headers: &HeaderMap) -> Result<Wish, Reason> {
+/// What is said to whoever names none.
+pub(super) const NO_STREAM: &str = "MExE-Stream names no stream of this run";
+
+/// What a request says about its quality: its stream, by id or name, else how urgent it is.
+pub(super) fn wish(gate: &Gate, run: &Run, headers: &HeaderMap) -> Result<Wish, Reason> {
     let mut named = headers.get_all("mexe-stream").iter();
     match (named.next(), named.next()) {
         (None, _) => Ok(priority(headers).map_or(Wish::Usual, Wish::Priority)),

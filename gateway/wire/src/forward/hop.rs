@@ -1,5 +1,5 @@
 //! Which headers end at the gate (RFC 9110, 7.6.1): the fixed hop-by-hop ones, everything `Proxy-*` (credentials above
-//! all), and what `Connection` names. Called by `forward` for requests and responses alike.
+//! all), `MExE-Stream`, which is said to the gate alone, and what `Connection` names. Called by `forward` for requests and responses alike.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -21,6 +21,7 @@ pub(super) fn strip(headers: &mut HeaderMap) -> Result<(), Malformed> {
     }
     let proxy: Vec<HeaderName> =
         headers.keys().filter(|name| name.as_str().starts_with("proxy-")).cloned().collect();
+    headers.remove("mexe-stream");
     for name in proxy {
         headers.remove(name);
     }

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +23,30 @@ pub(super) struct Metered {
     up: Gauge,
     down: Gauge,
     seen: Arc<Seen>,
+    retuned: Arc<Retuned>,
+}
+
+/// What a flow is held to from its next byte on, when its stream has changed.
+#[derive(Default)]
+pub(super) struct Retuned {
+    is_new: AtomicBool,
+    limits: Mutex<[Option<Limit>; 2]>,
+}
+
+impl Retuned {
+    /// Up and down. Whoever sets it polls the socket after that.
+    pub(super) fn set(&self, limits: [Option<Limit>; 2]) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.is_new.store(true, Ordering::Release);
+    }
+
+    fn take(&self) -> Option<[Option<Limit>; 2]> {
+        if !self.is_new.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_new.swap(false, Ordering::AcqRel).then(|| std::mem::take(&mut *limits))
+    }
 }
 
 /// How long until an empty allowance is looked at again.
@@ -94,9 +119,22 @@ enum Room {
 }
 
 impl Metered {
-    pub(super) fn new(stream: SharedStream, lease: LeaseHandle, limits: Limits, seen: Arc<Seen>) -> Self {
+    pub(super) fn new(
+        stream: SharedStream,
+        lease: LeaseHandle,
+        limits: Limits,
+        (seen, retuned): (Arc<Seen>, Arc<Retuned>),
+    ) -> Self {
         let gauge = |limit| Gauge { limit, granted: 0, allowance: limits.allowance.clone(), wait: None };
-        Self { stream, lease, up: gauge(limits.up), down: gauge(limits.down), seen }
+        Self { stream, lease, up: gauge(limits.up), down: gauge(limits.down), seen, retuned }
+    }
+
+    /// Nothing that was granted is unsettled between two polls.
+    fn tune(&mut self) {
+        let Some([up, down]) = self.retuned.take() else { return };
+        for (gauge, limit) in [(&mut self.up, up), (&mut self.down, down)] {
+            (gauge.limit, gauge.wait) = (limit, None);
+        }
     }
 
     /// How many bytes moved, if any did.
@@ -135,6 +173,7 @@ impl AsyncRead for Metered {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.cancelled()?;
+        self.tune();
         let Some(room) = ready!(self.down.poll_room(cx, buffer.remaining())) else {
             return Poll::Ready(Err(self.used_up()));
         };
@@ -151,6 +190,7 @@ impl AsyncRead for Metered {
 impl AsyncWrite for Metered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.cancelled()?;
+        self.tune();
         let Some(room) = ready!(self.up.poll_room(cx, bytes.len())) else {
             return Poll::Ready(Err(self.used_up()));
         };
