@@ -37,7 +37,7 @@ impl Scene {
     /// A runtime asks for the run, in the background.
     fn asks(&self, target: &str) -> JoinHandle<Value> {
         let rig = Arc::clone(&self.rig);
-        let body = json!({ "run": self.run, "action": "network.datagram", "target": target, "ask": true });
+        let body = json!({ "run": self.run, "action": "network.listen", "target": target, "ask": true });
         thread::spawn(move || Control::of(&rig).ask("POST", "/v1/decisions", Some(&body)).unwrap().json)
     }
 
