@@ -162,7 +162,8 @@ impl Arbiter {
             wants: None,
             given: None,
             last: nothing,
-            last_at: now,
+            // One that is new has had nothing for as long as it is; one that went on elsewhere had something just now.
+            last_at: (!terms.is_rested).then_some(now),
             timer: None,
             seats: Default::default(),
             is_let_go: false,

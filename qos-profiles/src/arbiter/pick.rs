@@ -112,7 +112,7 @@ impl Arbiter {
     pub(super) fn fire(&mut self, id: StreamId, at: Instant, now: Instant) {
         let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.timer == Some(at)) else { return };
         stream.timer = None;
-        let kept_until = stream.last_at.after(KEPT);
+        let kept_until = stream.last_at.map_or(now, |last| last.after(KEPT));
         if stream.wants.is_some() {
             self.classify(id, now);
         } else if stream.is_policed && stream.given.is_some() {

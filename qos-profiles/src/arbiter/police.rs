@@ -11,7 +11,7 @@ use super::{Arbiter, Band};
 use crate::bucket::PACKET;
 use crate::two_rate::Colour;
 
-/// A stream that was granted nothing for so long asks seldom.
+/// A stream that was granted nothing for so long, or never, asks seldom.
 const SELDOM: Duration = Duration::from_millis(50);
 /// How long a turn is kept for the next datagram.
 pub(super) const KEPT: Duration = Duration::from_millis(50);
@@ -25,7 +25,7 @@ impl Arbiter {
         }
         let Some(stream) = self.streams.get_mut(id) else { return false };
         stream.is_policed = true;
-        let is_seldom = now.since(stream.last_at) > SELDOM;
+        let is_seldom = stream.last_at.is_none_or(|last| now.since(last) > SELDOM);
         if bytes > stream.chunk {
             // Of more than a chunk: no turn can be kept for it.
             self.withdraw(id, now);
@@ -83,7 +83,7 @@ impl Arbiter {
         self.granted_at = Some(now);
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.meter.take(colour, bytes);
-        (stream.last, stream.last_at) = (given, now);
+        (stream.last, stream.last_at) = (given, Some(now));
         let band = stream.terms.band;
         if band == Band::Background {
             self.floor.take(bytes);

@@ -50,7 +50,7 @@ impl Round {
     /// A stream waits and may go.
     pub(crate) fn ready(&mut self, id: StreamId, now: Instant, streams: &mut Streams) {
         let Some(stream) = streams.get_mut(id) else { return };
-        let is_back = now.since(stream.last_at) <= STAYS;
+        let is_back = stream.last_at.is_some_and(|last| now.since(last) <= STAYS);
         let Some(seat) = stream.seats.get_mut(self.seat) else { return };
         if !std::mem::replace(&mut seat.is_ready, true) {
             self.ready = self.ready.saturating_add(1);

@@ -122,7 +122,8 @@ pub(crate) struct Stream {
     pub(crate) given: Option<Given>,
     /// The colour of the last grant, for what comes back of it.
     pub(crate) last: Given,
-    pub(crate) last_at: Instant,
+    /// When that was; `None` before the first.
+    pub(crate) last_at: Option<Instant>,
     /// When it is looked at again; timers for another time mean nothing.
     pub(crate) timer: Option<Instant>,
     /// In the round of its band, and in that of its app.

@@ -113,6 +113,7 @@ fn a_datagram_passes_whole_or_not_at_all() {
     let (mut arbiter, bulk) = drained();
     let flood = arbiter.join(Terms::new(Band::Background), at(0));
     assert!(!arbiter.police(flood, 1 << 30, at(0), none));
+    assert!(arbiter.police(flood, 1200, at(0), none), "its first comes seldom");
     assert!(!arbiter.police(flood, 1200, at(0), none));
     let (mut passed, mut dropped) = (0, 0);
     let mut now = 0;
@@ -148,6 +149,27 @@ fn a_rare_datagram_passes_beside_a_full_bearer_and_a_kept_turn_runs_out() {
     arbiter.serve(at(now + 60 * MILLI), none);
     arbiter.serve(at(now + 120 * MILLI), none);
     assert_eq!(arbiter.next(), None);
+}
+
+#[test]
+fn the_first_datagram_of_a_new_flow_passes_beside_a_full_bearer_and_not_that_of_one_that_went_on_elsewhere() {
+    let (mut arbiter, bulk) = drained();
+    let mut now = 0;
+    for is_rested in [true, false].repeat(10) {
+        for _ in 0..100 {
+            now += MILLI;
+            arbiter.serve(at(now), none);
+            let _ = arbiter.ask(bulk, 2500, at(now), none);
+        }
+        assert_eq!(arbiter.ask(bulk, 2500, at(now), none), None, "the bearer is full");
+        let lookup = arbiter.join(Terms { is_rested, ..Terms::new(Band::Background) }, at(now));
+        assert_eq!(arbiter.police(lookup, 80, at(now), none), is_rested);
+        arbiter.leave(lookup, at(now));
+    }
+    // However many begin at once, all of them together have the share of what comes seldom.
+    let many = (0..1_000).map(|_| arbiter.join(Terms::new(Band::Background), at(now))).collect::<Vec<_>>();
+    let passed = many.iter().filter(|id| arbiter.police(**id, 80, at(now), none)).count();
+    assert!((1..100).contains(&passed), "{passed}");
 }
 
 #[test]
