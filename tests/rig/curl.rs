@@ -29,12 +29,9 @@ impl Reply {
     pub fn of<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
         let heads = tempfile::NamedTempFile::new().expect("a temporary file");
         let marks = "\n%{http_code} %{http_connect}";
-        let mut command = Command::new("curl");
-        command.args(["--disable", "--silent", "--show-error", "--max-time", "60", "--write-out", marks]);
+        let mut command = command();
+        command.args(["--max-time", "60", "--write-out", marks]);
         command.arg("--dump-header").arg(heads.path()).args(arguments);
-        for name in ["all_proxy", "http_proxy", "https_proxy", "no_proxy"] {
-            command.env_remove(name).env_remove(name.to_uppercase());
-        }
         let output = command.stdin(Stdio::null()).output().expect("curl is installed");
         let heads = std::fs::read_to_string(heads.path()).unwrap_or_default();
         let end = output.stdout.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
@@ -65,6 +62,16 @@ impl Reply {
         let details = self.headers.get("proxy-status")?.split_once("details=\"")?.1;
         Some(details.split('"').next()?.to_owned())
     }
+}
+
+/// `curl` that knows no other proxy than it is told, and no configuration file.
+pub fn command() -> Command {
+    let mut command = Command::new("curl");
+    command.args(["--disable", "--silent", "--show-error"]);
+    for name in ["all_proxy", "http_proxy", "https_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
+    command
 }
 
 fn last_head(heads: &str) -> BTreeMap<String, String> {

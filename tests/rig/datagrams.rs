@@ -122,8 +122,20 @@ impl Association {
     /// When none comes in 20 seconds, or from another than the gate, or with another header than the RFC's.
     #[track_caller]
     pub fn receive(&self) -> (SocketAddr, Vec<u8>) {
+        self.try_receive().expect("a datagram within 20 seconds")
+    }
+
+    /// The next datagram, or why there is none.
+    ///
+    /// # Errors
+    /// The system's own.
+    ///
+    /// # Panics
+    /// When it comes from another than the gate, or with another header than the RFC's.
+    #[track_caller]
+    pub fn try_receive(&self) -> std::io::Result<(SocketAddr, Vec<u8>)> {
         let mut buffer = vec![0; 65_536];
-        let (length, from) = self.socket.recv_from(&mut buffer).expect("a datagram within 20 seconds");
+        let (length, from) = self.socket.recv_from(&mut buffer)?;
         assert_eq!(from, self.relay, "the gate answers from where it is sent to");
         buffer.truncate(length);
         assert_eq!(buffer[..3], [0, 0, 0], "reserved, and no fragment");
@@ -136,7 +148,7 @@ impl Association {
         let octets = if buffer[3] == 4 { 16 } else { 4 };
         let (ip, port) = (ip(octets), &buffer[4 + octets..6 + octets]);
         let origin = SocketAddr::new(ip, u16::from_be_bytes([port[0], port[1]]));
-        (origin, buffer[6 + octets..].to_vec())
+        Ok((origin, buffer[6 + octets..].to_vec()))
     }
 
     /// Sends, and waits for the answer, which comes from where it was sent to.

@@ -86,6 +86,24 @@ pub fn standing(client: u16, server: u16) -> u64 {
     lines.sum()
 }
 
+/// Datagrams for which the sockets of this device had no room, by the port that they are bound to, or else by the one that
+/// they are connected to.
+///
+/// # Panics
+/// When /proc is not there.
+pub fn overflown(local: Option<u16>, remote: Option<u16>) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/udp").expect("/proc is mounted");
+    let is = |wanted: Option<u16>, address: &str| {
+        wanted.is_none_or(|port| address.ends_with(&format!(":{port:04X}")))
+    };
+    let lines = table.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let matches = is(local, words.get(1)?) && is(remote, words.get(2)?);
+        words.last()?.parse::<u64>().ok().filter(|_| matches)
+    });
+    lines.sum()
+}
+
 // Positions in /proc/PID/stat, counted from the field after the command's closing parenthesis.
 const PPID: usize = 1;
 const UTIME: usize = 11;

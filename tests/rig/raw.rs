@@ -95,9 +95,22 @@ pub fn connect_request(who: &Credentials, target: SocketAddr) -> Vec<u8> {
 /// # Errors
 /// The system's own.
 pub fn ask(ports: &Ports, door: Door, who: &Credentials, target: SocketAddr) -> std::io::Result<TcpStream> {
-    let (address, request) = match door {
-        Door::Socks => (ports.socks, socks_request(who, target)),
-        Door::Connect => (ports.http, connect_request(who, target)),
+    let address = match door {
+        Door::Socks => ports.socks,
+        Door::Connect => ports.http,
+    };
+    ask_at(address, door, who, target)
+}
+
+fn ask_at(
+    address: SocketAddr,
+    door: Door,
+    who: &Credentials,
+    target: SocketAddr,
+) -> std::io::Result<TcpStream> {
+    let request = match door {
+        Door::Socks => socks_request(who, target),
+        Door::Connect => connect_request(who, target),
     };
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
@@ -123,6 +136,21 @@ pub fn answer(door: Door, stream: &TcpStream) -> Result<(), No> {
 /// Every kind of no.
 pub fn open(ports: &Ports, door: Door, who: &Credentials, target: SocketAddr) -> Result<TcpStream, No> {
     let stream = ask(ports, door, who, target)?;
+    answer(door, &stream)?;
+    Ok(stream)
+}
+
+/// The same, of a proxy that is known by its address.
+///
+/// # Errors
+/// Every kind of no.
+pub fn open_at(
+    address: SocketAddr,
+    door: Door,
+    who: &Credentials,
+    target: SocketAddr,
+) -> Result<TcpStream, No> {
+    let stream = ask_at(address, door, who, target)?;
     answer(door, &stream)?;
     Ok(stream)
 }
