@@ -25,6 +25,7 @@ pub mod at_codes;
 pub mod attributes;
 mod bucket;
 pub mod class;
+pub mod dscp;
 pub mod eps_ie;
 pub mod mapping;
 pub mod meter;

@@ -310,6 +310,7 @@ fn datagrams_of_a_stream_are_marked_as_it_is_and_from_its_change_on_as_it_is_the
     exchange();
     let flow = || rig.json(["flows"])["items"][0].clone();
     assert_eq!((&flow()["class"], &flow()["stream"]), (&json!("conversational"), &stream["id"]));
+    assert_eq!(app.own()[0]["dscp"], json!({ "number": 46, "name": "EF" }));
     rig.json(["revoke", &grant]);
     wait::until("the marked flow to end", || {
         rig.json(["flows"])["items"].as_array().unwrap().is_empty().then_some(())
@@ -317,6 +318,7 @@ fn datagrams_of_a_stream_are_marked_as_it_is_and_from_its_change_on_as_it_is_the
     // The association stands, and what is sent now goes as everybody's does.
     exchange();
     assert_eq!((&flow()["class"], &flow()["stream"]), (&json!("background"), &stream["id"]));
+    assert_eq!(app.own()[0]["dscp"], json!({ "number": 0, "name": "default" }));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mexe_model::{AppId, GrantId, Reason, RunId, StreamId, Trust, WallTime};
 use mexe_qos::admission::{self, Admission, Claim, Held, Rates, Reservable};
 use mexe_qos::negotiation::{Granted, Most, Request, Source, negotiate};
-use mexe_qos::{Profile, TrafficClass};
+use mexe_qos::{Marking, Profile, TrafficClass, dscp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -121,6 +121,8 @@ impl Live {
             "reason": self.lost,
             "grant": self.grant,
             "network": self.network.shown(),
+            // Of the packets that leave now: while a change is asked for, as before it.
+            "dscp": dscp::Named::from(Marking::from(self.shape.borrow().class).dscp),
             "attributes": self.granted.attributes,
             "provenance": self.granted.provenance,
             "flows": flows.of_stream(self.id),
