@@ -27,6 +27,7 @@ mod bucket;
 pub mod class;
 pub mod dscp;
 pub mod eps_ie;
+pub mod extended_ie;
 pub mod mapping;
 pub mod meter;
 pub mod negotiation;

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use mexe_qos::eps_ie::{ApnAmbr, EpsQos};
+use mexe_qos::extended_ie::{Count, ExtendedAmbr, ExtendedQos, Pair, Unit};
 use mexe_qos::umts_ie::{Length, Part};
 use mexe_qos::{ProfileSet, Qci, Rate, Release97, UmtsQos, qci::ArpBorders};
 
@@ -27,8 +28,8 @@ use mexe_qos::{ProfileSet, Qci, Rate, Release97, UmtsQos, qci::ArpBorders};
 const SCRIPT: &str = "
 import sys
 from pycrate_mobile.TS24008_IE import QoS
-from pycrate_mobile.TS24301_IE import APN_AMBR, EPSQoS
-kinds = {'umts': QoS, 'eps': EPSQoS, 'ambr': APN_AMBR}
+from pycrate_mobile.TS24301_IE import APN_AMBR, EPSQoS, ExtAPN_AMBR, ExtEPSQoS
+kinds = {'umts': QoS, 'eps': EPSQoS, 'ambr': APN_AMBR, 'extended-qos': ExtEPSQoS, 'extended-ambr': ExtAPN_AMBR}
 for line in sys.stdin:
     kind, octets = line.split()
     read = kinds[kind]()
@@ -61,7 +62,7 @@ fn python() -> PathBuf {
 
 /// The codes that pycrate finds in each element. That it encodes the same octets again, of what it read and of the bare
 /// codes, is asserted.
-fn judged(elements: &[(&str, Vec<u8>)]) -> Vec<BTreeMap<String, u8>> {
+fn judged(elements: &[(&str, Vec<u8>)]) -> Vec<BTreeMap<String, u16>> {
     let mut child = Command::new(python())
         .args(["-c", SCRIPT])
         .stdin(Stdio::piped())
@@ -155,8 +156,9 @@ fn pycrate_finds_the_same_codes_and_makes_the_same_octets() {
         elements.push(("umts", UmtsQos { release97, attributes: Some(attributes) }.encode()));
     }
     for ((_, value), codes) in elements.iter().zip(judged(&elements)) {
-        let ours: BTreeMap<_, _> =
-            Part::all().filter_map(|part| Some((their_name(part).to_owned(), part.code(value)?))).collect();
+        let ours: BTreeMap<_, _> = Part::all()
+            .filter_map(|part| Some((their_name(part).to_owned(), part.code(value)?.into())))
+            .collect();
         assert_eq!(codes, ours, "{}", hex(value));
     }
 }
@@ -186,9 +188,62 @@ fn pycrate_reads_the_elements_of_lte_as_we_write_them() {
         } else {
             ["DL", "UL", "DLExt", "ULExt", "DLExt2", "ULExt2"].map(str::to_owned).to_vec()
         };
-        let ours: BTreeMap<_, _> = names.into_iter().zip(value.iter().copied()).collect();
+        let ours: BTreeMap<_, _> = names.into_iter().zip(value.iter().copied().map(u16::from)).collect();
         // It counts the octets that a short APN-AMBR has not as 0.
         codes.retain(|name, code| *code != 0 || ours.contains_key(name));
         assert_eq!(codes, ours, "{kind} {}", hex(value));
     }
+}
+
+#[test]
+fn pycrate_reads_extended_rates_as_we_write_them() {
+    let rate = |gbits: u64| Rate::bits_per_second(gbits * 1_000_000_000);
+    let mut elements = Vec::new();
+    let mut said = Vec::new();
+    for code in 0..=Unit::MOST.code() {
+        for number in [0, 1, 256, 40_000, u16::MAX] {
+            let unit = Unit::of(code);
+            let pair = |up, down| unit.map(|unit| Pair { unit, up, down });
+            let qos = ExtendedQos { max: pair(number, 7), guaranteed: pair(5, number) };
+            elements.push(("extended-qos", qos.encode()));
+            let numbers = if unit.is_some() { [number, 7, 5, number] } else { [0; 4] };
+            said.push(vec![
+                ("UnitMaxBitrate", u16::from(code)),
+                ("MaxULBitrate", numbers[0]),
+                ("MaxDLBitrate", numbers[1]),
+                ("UnitGuaranteedBitrate", u16::from(code)),
+                ("GuaranteedULBitrate", numbers[2]),
+                ("GuaranteedDLBitrate", numbers[3]),
+            ]);
+        }
+    }
+    for gbits in [66, 300, 1_000] {
+        let ambr = ExtendedAmbr::beside(&ApnAmbr { up: rate(gbits), down: rate(1) }).unwrap();
+        let Count { unit, number } = ambr.up.unwrap();
+        elements.push(("extended-ambr", ambr.encode()));
+        let code = u16::from(unit.code());
+        said.push(vec![("UnitDL", 0), ("DL", 0), ("UnitUL", code), ("UL", number)]);
+    }
+    for (((kind, value), codes), said) in elements.iter().zip(judged(&elements)).zip(said) {
+        let said = said.into_iter().map(|(name, code)| (name.to_owned(), code)).collect();
+        assert_eq!(codes, said, "{kind} {}", hex(value));
+    }
+}
+
+#[test]
+fn pycrate_has_the_same_units() {
+    let script = "from pycrate_mobile.TS24301_IE import _UnitBitrate_dict as units\n\
+                  for code, unit in units.items(): print(code, unit)";
+    let output = Command::new(python()).args(["-c", script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let theirs = text.lines().map(|line| {
+        let words: Vec<_> = line.split(' ').collect();
+        let power =
+            ["kbps", "Mbps", "Gbps", "Tbps", "Pbps"].iter().position(|unit| *unit == words[2]).unwrap();
+        let scale = 1_000_u64.pow(u32::try_from(power).unwrap() + 1);
+        (words[0].parse::<u8>().unwrap(), words[1].parse::<u64>().unwrap() * scale)
+    });
+    let ours = (1..=Unit::MOST.code()).filter_map(|code| Some((code, Unit::of(code)?.bits())));
+    assert!(theirs.eq(ours), "{text}");
 }

@@ -1,5 +1,5 @@
 //! The decoders against Wireshark's dissectors: every code of every octet of the quality of service element in every
-//! length, and of the two elements of LTE. tshark runs once for each capture, as a process of its own; that it is missing is
+//! length, of the two elements of LTE, and of the two that extend those. tshark runs once for each capture, as a process of its own; that it is missing is
 //! a failure (tests/run installs it).
 
 #![allow(
@@ -18,6 +18,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use mexe_qos::eps_ie::{ApnAmbr, EpsQos};
+use mexe_qos::extended_ie::{Count, ExtendedAmbr, ExtendedQos, Pair, fields as extended_fields};
 use mexe_qos::umts_ie::{Field, Length, Part, fields};
 use mexe_qos::{Rate, UmtsQos};
 
@@ -317,4 +318,56 @@ fn the_elements_of_lte_mean_what_tshark_says() {
         }
     }
     assert!(compared > 8_000, "{compared}");
+}
+
+/// `262140 Mbps (65535)` as bits per second; `None` when no unit is used.
+fn bits(theirs: &Theirs) -> Option<u128> {
+    const UNITS: [&str; 5] = ["kbps", "Mbps", "Gbps", "Tbps", "Pbps"];
+    let (_, body) = theirs.text.rsplit_once(": ").unwrap();
+    let (number, rest) = body.split_once(' ').unwrap();
+    let (unit, _) = rest.split_once(' ').unwrap();
+    let power = UNITS.iter().position(|name| *name == unit)?;
+    Some(number.parse::<u128>().unwrap() * 1_000_u128.pow(u32::try_from(power).unwrap() + 1))
+}
+
+#[test]
+fn extended_rates_mean_what_tshark_says_in_every_unit() {
+    const NUMBERS: [u16; 9] = [0, 1, 5, 255, 256, 1_000, 16_384, 40_000, u16::MAX];
+    let mut values = Vec::new();
+    for unit in 0..=u8::MAX {
+        for (at, up) in NUMBERS.into_iter().enumerate() {
+            let (up, down) = (up.to_be_bytes(), NUMBERS[(at + 4) % NUMBERS.len()].to_be_bytes());
+            let other = unit.wrapping_mul(3);
+            let qos =
+                [[unit, up[0], up[1], down[0], down[1]], [other, down[0], down[1], up[0], up[1]]].concat();
+            values.push((qos, [unit, down[0], down[1], other, up[0], up[1]]));
+        }
+    }
+    // Modify EPS bearer context request for bearer 5, with both elements.
+    let frame = |(qos, ambr): &(Vec<u8>, [u8; 6])| {
+        [&[0x52, 0x00, 0xc9, 0x5f, 6], ambr.as_slice(), &[0x5c, 10], qos.as_slice()].concat()
+    };
+    let frames: Vec<_> = values.iter().map(frame).collect();
+    let mut compared = 0;
+    for ((qos, ambr), theirs) in values.iter().zip(dissected("nas-eps_plain", &frames)) {
+        let said = |name: &str| bits(theirs.iter().find(|field| field.name == name).unwrap());
+        let read = ExtendedQos::decode(qos).unwrap();
+        let counts =
+            |pair: Option<Pair>| pair.map_or([None; 2], |pair| pair.counts().map(|c| Some(c.bits())));
+        assert_eq!(counts(read.max), ["ext_mbr_ul", "ext_mbr_dl"].map(said), "{qos:02x?}");
+        assert_eq!(counts(read.guaranteed), ["ext_gbr_ul", "ext_gbr_dl"].map(said), "{qos:02x?}");
+        let read = ExtendedAmbr::decode(ambr).unwrap();
+        let ours = [read.down, read.up].map(|count| count.map(Count::bits));
+        assert_eq!(ours, ["ext_apn_ambr_dl", "ext_apn_ambr_ul"].map(said), "{ambr:02x?}");
+        // Field by field: the same numbers in the same order, and a unit is odd that tshark reads as another's.
+        let shown = extended_fields(qos).unwrap();
+        let names = ["mbr_unit", "mbr_ul", "mbr_dl", "gbr_unit", "gbr_ul", "gbr_dl"];
+        for (field, name) in shown.iter().zip(names) {
+            let theirs = theirs.iter().find(|theirs| theirs.name == format!("ext_{name}")).unwrap();
+            assert_eq!(u64::from(field.code), theirs.number, "{name} of {qos:02x?}");
+            assert_eq!(field.odd, name.ends_with("unit") && field.code > 21, "{name} of {qos:02x?}");
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 256 * NUMBERS.len());
 }

@@ -334,6 +334,15 @@ fn an_element_is_shown_field_by_field_without_a_gate() {
     // The short form has the classes of Release 97 only.
     let short = decode(&["--json", "23931f"]).ended(code::DONE).json;
     assert_eq!((&short["attributes"], &short["release97"]["delay"]), (&Value::Null, &json!(4)));
+    // As many octets has only the element of LTE for more than 10 Gbit/s.
+    let extended = decode(&["0203e89c400000000000"]).ended(code::DONE).stdout;
+    for line in ["3      max-bitrate-unit         2      1 Mbit/s", "maximum downlink       40 Gbit/s"] {
+        assert!(extended.lines().any(|shown| shown == line), "no `{line}` in\n{extended}");
+    }
+    let extended = decode(&["--json", "0203e89c400000000000"]).ended(code::DONE).json;
+    assert_eq!((&extended["element"], &odd["element"]), (&json!("extended-qos"), &json!("qos")));
+    let rates = json!({ "max_bitrate_up": "1 Gbit/s", "max_bitrate_down": "40 Gbit/s" });
+    assert_eq!(extended["attributes"], rates, "{extended}");
 }
 
 #[test]

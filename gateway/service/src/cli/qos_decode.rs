@@ -1,14 +1,15 @@
 //! `qos decode`: shows what a quality of service element says, offline: field by field, and what it comes to. What the
-//! octets mean is decided in `mexe_qos::umts_ie`; docs/qos-coding.md explains it.
+//! octets mean is decided in `mexe_qos::umts_ie` and `extended_ie`; docs/qos-coding.md explains it.
 
 use mexe_qos::UmtsQos;
+use mexe_qos::extended_ie::{self, ExtendedQos, Pair};
 use mexe_qos::umts_ie::fields;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::fault::{Fault, Stop};
 use super::{Exit, Global, output};
 
-/// Show what a quality of service element says (TS 24.008), offline
+/// Show what a quality of service element says (TS 24.008, or the extended one of TS 24.301), offline
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The value of the element in hexadecimal digits: without its identifier and its length octet
@@ -23,9 +24,14 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
             .because(error)
             .help("give the value alone, without identifier and length octet")
     };
+    // No element of TS 24.008 has as many octets as this one.
+    if let Ok(said) = ExtendedQos::decode(&value) {
+        return global.print(&extended(&value, said), text);
+    }
     let fields = fields(&value).map_err(wrong)?;
     let said = UmtsQos::decode(&value).map_err(wrong)?;
     let answer = json!({
+        "element": "qos",
         "octets": value.len(),
         "fields": fields,
         "release97": said.release97,
@@ -33,6 +39,28 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
         "findings": said.attributes.map(|attributes| attributes.check()).unwrap_or_default(),
     });
     global.print(&answer, text)
+}
+
+/// Rates that are not said are left out.
+fn extended(value: &[u8], said: ExtendedQos) -> Value {
+    let mut attributes = Map::new();
+    let pairs: [(&[&str; 2], Option<Pair>); 2] = [
+        (&["max_bitrate_up", "max_bitrate_down"], said.max),
+        (&["guaranteed_bitrate_up", "guaranteed_bitrate_down"], said.guaranteed),
+    ];
+    for (names, pair) in pairs {
+        let counts = pair.map(Pair::counts).into_iter().flatten();
+        attributes
+            .extend(names.iter().zip(counts).map(|(name, count)| ((*name).into(), count.to_string().into())));
+    }
+    json!({
+        "element": "extended-qos",
+        "octets": value.len(),
+        "fields": extended_ie::fields(value).unwrap_or_default(),
+        "release97": null,
+        "attributes": attributes,
+        "findings": [],
+    })
 }
 
 /// The longest value there is, in digits; what is longer is not looked at.
