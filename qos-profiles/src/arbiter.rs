@@ -6,6 +6,7 @@
 //! Whatever is asked, no window of length T holds more than rate x T + [`Arbiter::burst`] granted bytes. Bytes are the
 //! payload of streams, not IP packets: a payload rate of 100 is about 104 on the bearer.
 
+mod bundle;
 mod pick;
 mod police;
 mod round;
@@ -16,6 +17,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use mexe_model::{BitRate, Instant};
 
+pub use self::bundle::Bundle;
 use self::round::{APP, Round, Rounds, STAYS, Seat};
 use self::terms::{App, Given, Stream, Streams, rates};
 pub use self::terms::{Band, Group, StreamId, Terms};
@@ -65,7 +67,7 @@ pub struct Arbiter {
     strict: VecDeque<StreamId>,
     green: VecDeque<StreamId>,
     rounds: Rounds,
-    /// Streams that their apps have just let go ahead.
+    /// Streams that their apps have just let go ahead, or whose turn it is in their bundle now.
     let_go: Vec<StreamId>,
     /// When a stream that waits for its own rates is to be looked at again.
     timers: BinaryHeap<Reverse<(Instant, StreamId)>>,
@@ -170,6 +172,7 @@ impl Arbiter {
             is_in_green: false,
             is_policed: false,
         });
+        self.enter_bundle(id, (rates, is_limited), now);
         self.renew(id, now);
         id
     }
@@ -177,12 +180,14 @@ impl Arbiter {
     /// A stream ends. What it was granted and has not taken is there for others.
     pub fn leave(&mut self, id: StreamId, now: Instant) {
         self.withdraw(id, now);
+        self.quit_bundle(id);
         self.streams.remove(id);
     }
 
     /// Changes what a stream gets, from now on; it keeps its place, and is given no new burst.
     pub fn modify(&mut self, id: StreamId, terms: Terms, now: Instant) {
         self.leave_app(id, now);
+        self.quit_bundle(id);
         let Some(stream) = self.streams.get(id) else { return };
         let stream_group = stream.terms.group;
         if let Some(round) = self.rounds.all.get_mut(stream.terms.band.round()) {
@@ -199,6 +204,8 @@ impl Arbiter {
             stream.seats = Default::default();
             stream.is_in_green = false;
         }
+        let rates = rates(&terms, self.capacity, self.common_chunk(), SLACK);
+        self.enter_bundle(id, rates, now);
         self.renew(id, now);
     }
 
@@ -276,7 +283,7 @@ impl Arbiter {
         }
     }
 
-    /// Whom their apps have let go ahead stand among all others now.
+    /// Whom their apps have let go ahead, and whose turn it is in their bundle, stand among all others now.
     fn settle_apps(&mut self, now: Instant) {
         while let Some(id) = self.let_go.pop() {
             self.classify(id, now);
@@ -321,6 +328,7 @@ impl Arbiter {
         if let Some(round) = self.rounds.all.get_mut(round) {
             round.unready(id, &mut self.streams);
         }
+        self.pass_turn(id);
         if let Some(given) = given {
             self.untaken = self.untaken.saturating_sub(given.bytes);
             self.uncharge(id, given);
@@ -359,11 +367,19 @@ impl Arbiter {
     fn renew(&mut self, id: StreamId, now: Instant) {
         let (capacity, common, most) = (self.capacity, self.common_chunk(), self.chunk);
         let group = self.streams.group(id).map(|app| app.bucket.depth());
+        let bundled = self.streams.get(id).and_then(|stream| stream.terms.bundle);
+        let bundled = bundled.and_then(|bundle| self.streams.bundles.get(&bundle)).map(|own| own.terms);
         let Some(stream) = self.streams.get_mut(id) else { return };
-        let (rates, is_limited) = rates(&stream.terms, capacity, common, SLACK);
+        let terms = bundled.unwrap_or(stream.terms);
+        let (rates, is_limited) = rates(&terms, capacity, common, SLACK);
         stream.is_limited = is_limited;
         stream.meter.change(rates, now);
-        let own = stream.terms.maximum.map_or(u64::MAX, |rate| brings(rate.get(), CHUNK).max(PACKET));
+        if let Some(own) = stream.terms.bundle.and_then(|bundle| self.streams.bundles.get_mut(&bundle)) {
+            own.is_limited = is_limited;
+            own.meter.change(rates, now);
+        }
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let own = terms.maximum.map_or(u64::MAX, |rate| brings(rate.get(), CHUNK).max(PACKET));
         let bursts = [(rates.committed, rates.committed_burst), (rates.excess, rates.excess_burst)];
         let held = bursts.iter().filter(|(rate, _)| rate.is_some()).map(|(_, burst)| *burst).min();
         let held = held.unwrap_or(u64::MAX);

@@ -101,6 +101,12 @@ impl TwoRate {
         self.excess.fill(now);
     }
 
+    /// Whether a pause would bring no more.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        [&self.committed, &self.excess].into_iter().all(|bucket| bucket.holds(bucket.depth()))
+    }
+
     pub(crate) fn colour(&self, length: u64) -> Colour {
         if self.committed.depth() > 0 && self.committed.holds(length) {
             Colour::Green

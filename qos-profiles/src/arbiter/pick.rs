@@ -25,19 +25,19 @@ pub(super) enum Next {
 impl Arbiter {
     /// Puts a stream that waits where its rates allow: among the guaranteed, into its round, or to sleep.
     pub(super) fn classify(&mut self, id: StreamId, now: Instant) {
-        if !self.is_let_go(id, now) {
+        if !self.has_turn(id, now) || !self.is_let_go(id, now) {
             return;
         }
-        let Some(stream) = self.streams.get_mut(id) else { return };
-        let Some(wants) = stream.wants else { return };
-        let band = stream.terms.band;
-        let round = band.round();
-        let meter = &mut stream.meter;
+        let Some(wants) = self.streams.get(id).and_then(|stream| stream.wants) else { return };
+        let Some((meter, is_limited)) = self.streams.meter(id) else { return };
         meter.fill(now);
         let is_green = meter.committed.depth() > 0 && meter.committed.holds(wants);
-        let is_yellow = !stream.is_limited || meter.excess.depth() > 0 && meter.excess.holds(wants);
+        let is_yellow = !is_limited || meter.excess.depth() > 0 && meter.excess.holds(wants);
         let green_at = if is_green { None } else { meter.committed.when(wants) };
         let yellow_at = if is_yellow { None } else { meter.excess.when(wants) };
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        let band = stream.terms.band;
+        let round = band.round();
         if is_green && !std::mem::replace(&mut stream.is_in_green, true) {
             let queue = if band.is_strict() { &mut self.strict } else { &mut self.green };
             queue.push_back(id);
@@ -143,11 +143,11 @@ impl Arbiter {
             && let Some(id) = background.head(quantum, &mut self.streams)
             && let Some(wants) = self.streams.get(id).and_then(|stream| stream.wants)
             && self.floor.holds(wants)
+            && self.is_still_yellow(id, wants, now)
         {
             return self.is_held(wants.saturating_add(kept)).then_some(Next::Floor(id));
         }
-        let turn = self.rounds.head(now, quantum, &mut self.streams);
-        let turn = turn.and_then(|id| Some((id, self.streams.get(id)?.wants?)));
+        let turn = self.turn(now);
         if let Some((id, wants)) = turn
             && self.turns.holds(wants)
         {
@@ -158,6 +158,37 @@ impl Arbiter {
         }
         let (id, wants) = turn?;
         self.is_held(wants.saturating_add(kept)).then_some(Next::Yellow(id))
+    }
+
+    /// Whose turn it is, and what it wants.
+    fn turn(&mut self, now: Instant) -> Option<(StreamId, u64)> {
+        let quantum = self.quantum();
+        loop {
+            let id = self.rounds.head(now, quantum, &mut self.streams)?;
+            let wants = self.streams.get(id)?.wants?;
+            if self.is_still_yellow(id, wants, now) {
+                return Some((id, wants));
+            }
+        }
+    }
+
+    /// Whether the stream that has its turn is within its maximum: since it was found to be, a datagram may have taken
+    /// what was there. If not, it waits for that again.
+    fn is_still_yellow(&mut self, id: StreamId, wants: u64, now: Instant) -> bool {
+        let Some((meter, is_limited)) = self.streams.meter(id) else { return false };
+        meter.fill(now);
+        if !is_limited || meter.excess.holds(wants) {
+            return true;
+        }
+        let again = [meter.committed.when(wants), meter.excess.when(wants)].into_iter().flatten().min();
+        let round = self.streams.get(id).map_or(0, |stream| stream.terms.band.round());
+        if let Some(round) = self.rounds.all.get_mut(round) {
+            round.unready(id, &mut self.streams);
+        }
+        if let Some(at) = again {
+            self.set_timer(id, at);
+        }
+        false
     }
 
     /// Whether the bearer has so many bytes; notes when it will.
@@ -197,6 +228,7 @@ impl Arbiter {
         if is_policed {
             self.set_timer(id, now.after(KEPT));
         }
+        self.pass_turn(id);
         id
     }
 
@@ -207,16 +239,23 @@ impl Arbiter {
     /// The first, of the strict or of the others, that waits and is within its guarantee; and what it wants.
     fn first(&mut self, is_strict: bool, now: Instant) -> Option<(StreamId, u64)> {
         while let Some(id) = self.queue(is_strict).front().copied() {
-            let wants = self.streams.get_mut(id).and_then(|stream| {
-                stream.meter.fill(now);
-                stream.wants.filter(|wants| stream.meter.colour(*wants) == Colour::Green)
-            });
-            if let Some(wants) = wants {
-                return Some((id, wants));
+            let stands = self.streams.stands(id);
+            let wants = self.streams.get(id).and_then(|stream| stream.wants).filter(|_| stands);
+            let mut again = None;
+            if let Some((wants, (meter, _))) = wants.zip(self.streams.meter(id)) {
+                meter.fill(now);
+                if meter.colour(wants) == Colour::Green {
+                    return Some((id, wants));
+                }
+                again = meter.committed.when(wants);
             }
             self.queue(is_strict).pop_front();
             if let Some(stream) = self.streams.get_mut(id) {
                 stream.is_in_green = false;
+            }
+            // A datagram may have taken what was there.
+            if let Some(at) = again {
+                self.set_timer(id, at);
             }
         }
         None

@@ -61,10 +61,10 @@ impl Arbiter {
             app.bucket.fill(now);
             app.bucket.holds(bytes)
         });
-        let Some(stream) = self.streams.get_mut(id) else { return false };
-        stream.meter.fill(now);
-        let colour = match stream.meter.colour(bytes) {
-            Colour::Red if !stream.is_limited => Colour::Yellow,
+        let Some((meter, is_limited)) = self.streams.meter(id) else { return false };
+        meter.fill(now);
+        let colour = match meter.colour(bytes) {
+            Colour::Red if !is_limited => Colour::Yellow,
             colour => colour,
         };
         if !is_held || !in_group || colour == Colour::Red {
@@ -81,8 +81,11 @@ impl Arbiter {
         let Given { bytes, colour } = given;
         self.bearer.take(bytes);
         self.granted_at = Some(now);
+        if let Some((meter, _)) = self.streams.meter(id) {
+            meter.take(colour, bytes);
+        }
+        self.charge_turn(id, i64::try_from(bytes).unwrap_or(i64::MAX));
         let Some(stream) = self.streams.get_mut(id) else { return };
-        stream.meter.take(colour, bytes);
         (stream.last, stream.last_at) = (given, Some(now));
         let band = stream.terms.band;
         if band == Band::Background {
@@ -105,8 +108,11 @@ impl Arbiter {
         let Given { bytes, colour } = unused;
         self.bearer.give_back(bytes);
         self.give_back_to_app(id, bytes);
+        if let Some((meter, _)) = self.streams.meter(id) {
+            meter.give_back(colour, bytes);
+        }
+        self.charge_turn(id, i64::try_from(bytes).map_or(i64::MIN, |bytes| -bytes));
         let Some(stream) = self.streams.get_mut(id) else { return };
-        stream.meter.give_back(colour, bytes);
         let band = stream.terms.band;
         if band == Band::Background {
             self.floor.give_back(bytes);

@@ -9,9 +9,10 @@ use mexe_model::Instant;
 
 use super::terms::{Stream, StreamId, Streams};
 
-/// The seats: in the band, and among the streams of the app.
+/// The seats: in the band, among the streams of the app, and in the bundle.
 pub(crate) const BAND: usize = 0;
 pub(crate) const APP: usize = 1;
+pub(crate) const BUNDLE: usize = 2;
 
 /// How long a stream that asks for nothing keeps its place.
 pub(super) const STAYS: Duration = Duration::from_millis(5);
@@ -45,6 +46,10 @@ pub(crate) struct Round {
 impl Round {
     pub(crate) fn of_apps() -> Self {
         Self { seat: APP, ..Self::default() }
+    }
+
+    pub(crate) fn of_bundles() -> Self {
+        Self { seat: BUNDLE, ..Self::default() }
     }
 
     /// A stream waits and may go.

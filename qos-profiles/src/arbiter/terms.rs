@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mexe_model::{BitRate, Instant};
 
+use super::bundle::{Bundle, Bundled};
 use super::round::{Round, Seat};
 use crate::TrafficClass;
 use crate::bucket::{Bucket, PACKET, brings};
@@ -85,12 +86,23 @@ pub struct Terms {
     pub weight: u16,
     /// The app's streams, where these have a maximum together.
     pub group: Option<Group>,
+    /// Whose rates these are together with others, which have the same terms; `None` is its own.
+    pub bundle: Option<Bundle>,
 }
 
 impl Terms {
     /// A stream of that band with no rates of its own.
     pub const fn new(band: Band) -> Self {
-        Self { band, guaranteed: None, maximum: None, burst: 0, is_rested: true, weight: 1, group: None }
+        Self {
+            band,
+            guaranteed: None,
+            maximum: None,
+            burst: 0,
+            is_rested: true,
+            weight: 1,
+            group: None,
+            bundle: None,
+        }
     }
 }
 
@@ -126,8 +138,8 @@ pub(crate) struct Stream {
     pub(crate) last_at: Option<Instant>,
     /// When it is looked at again; timers for another time mean nothing.
     pub(crate) timer: Option<Instant>,
-    /// In the round of its band, and in that of its app.
-    pub(crate) seats: [Seat; 2],
+    /// In the round of its band, in that of its app, and in that of its bundle.
+    pub(crate) seats: [Seat; 3],
     /// Its app has let it go ahead, and was charged.
     pub(crate) is_let_go: bool,
     pub(crate) is_in_green: bool,
@@ -180,6 +192,7 @@ pub(crate) struct Streams {
     free: Vec<usize>,
     serial: u64,
     pub(crate) groups: BTreeMap<Group, App>,
+    pub(crate) bundles: BTreeMap<Bundle, Bundled>,
 }
 
 impl Streams {

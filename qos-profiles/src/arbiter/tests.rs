@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::two_rate::tests::Random;
 
+mod bundles;
 mod properties;
 mod sharing;
 mod single;
@@ -166,12 +167,12 @@ impl World {
         self.sources.iter().zip(before).map(|(source, before)| source.moved - before).collect()
     }
 
-    /// The most that any window held above rate x T, bytes; all sources, or one.
-    fn excess(&self, bits: u64, only: Option<usize>) -> i128 {
+    /// The most that any window held of those sources above rate x T, bytes.
+    fn excess(&self, bits: u64, counts: impl Fn(usize) -> bool) -> i128 {
         // With D = moved - rate x t, the excess of a window is D after its end less D before its start.
         let (mut moved, mut lowest, mut worst) = (0_i128, i128::MAX, 0_i128);
         for (when, n, bytes) in &self.log {
-            if only.is_some_and(|only| only != *n) {
+            if !counts(*n) {
                 continue;
             }
             let due = i128::from(bits) * i128::from(*when) / 8;

@@ -13,8 +13,8 @@ fn terms() -> impl Strategy<Value = Terms> {
         Just(Band::Background)
     ];
     let bits = || prop::option::of(8_000..5_000_000_u64);
-    (band, bits(), bits(), 0..6_000_u64, 0..4_u16, prop::bool::ANY).prop_map(
-        |(band, guaranteed, maximum, burst, weight, in_group)| Terms {
+    (band, bits(), bits(), 0..6_000_u64, 0..4_u16, prop::bool::ANY, 0..4_u64).prop_map(
+        |(band, guaranteed, maximum, burst, weight, in_group, bundle)| Terms {
             is_rested: weight % 2 == 0,
             band,
             guaranteed: guaranteed.map(rate),
@@ -22,6 +22,7 @@ fn terms() -> impl Strategy<Value = Terms> {
             burst,
             weight,
             group: in_group.then_some(Group(1)),
+            bundle: (bundle < 2).then_some(Bundle(bundle)),
         },
     )
 }
@@ -88,7 +89,7 @@ proptest! {
                 }
             }
         }
-        let excess = world.excess(bits, None);
+        let excess = world.excess(bits, |_| true);
         let burst = i128::from(world.arbiter.burst().unwrap());
         prop_assert!(excess <= burst, "{} above rate x T, burst {}", excess, burst);
         // Whoever is still there moves something within half a minute, and all of the bearer is used.
@@ -110,7 +111,7 @@ proptest! {
         }
         let is_open = |n: &usize| {
             let terms = terms(n);
-            terms.maximum.is_none() && terms.group.is_none() && world.sources[*n].write > 1500
+            terms.maximum.is_none() && terms.group.is_none() && terms.bundle.is_none() && world.sources[*n].write > 1500
         };
         if live.iter().any(is_open) {
             let used = moved.iter().sum::<u64>() as f64 * 8.0 / (bits as f64 * 60.0);
