@@ -24,6 +24,7 @@ pub mod control;
 pub mod curl;
 pub mod datagrams;
 pub mod exact;
+pub mod full;
 pub mod gate;
 pub mod line;
 pub mod metrics;

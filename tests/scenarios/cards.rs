@@ -11,7 +11,7 @@ use mexe_forge::usim::{self, Card, CardKind, Slot};
 use mexe_model::SecurityDomain;
 use rig::cli::code;
 use rig::verbs::{app_state, done, flow, is_cut, ready, refused, root_of, state_of};
-use rig::{Administrator, Control, FakeModem, Habits, Rig, packages, wait};
+use rig::{Administrator, ContextHabits, Control, FakeModem, Habits, Rig, packages, wait};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -168,8 +168,10 @@ fn the_card_in_the_modem_counts_and_its_removal_cuts() {
     let mut rig = Rig::builder().prepare();
     fs::remove_file(rig.roots().join("operator/root.pem")).unwrap();
     let card = card(&rig, None);
-    let modem = FakeModem::start(Some(&card), Habits::default());
+    let habits = Habits { contexts: Some(ContextHabits::default()), ..Habits::default() };
+    let modem = FakeModem::start(Some(&card), habits);
     start_with(&mut rig, &modem);
+    wait::until("the bearer", || (done(&rig, &["bearers"])["items"][0]["state"] == "up").then_some(()));
     wait::until("the card to be read", || {
         let roots = done(&rig, &["roots", "list"]);
         roots["items"].as_array().unwrap().iter().any(|root| root["provenance"] == "usim").then_some(())

@@ -2,57 +2,15 @@
 //! takes its time to answer, and not whatever the moment.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rig::full::Full;
 use rig::random::Random;
 use rig::raw::{self, Door, No};
 use rig::times::Times;
 use rig::{Control, Rig, wait};
-use rustix::net::{AddressFamily, SocketType};
-
-/// A listener that takes no further connection: whoever connects hangs until somebody accepts.
-struct Full {
-    listener: TcpListener,
-    fill: Vec<TcpStream>,
-}
-
-impl Full {
-    fn new() -> Self {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        rustix::net::listen(&socket, 0).unwrap();
-        let listener = TcpListener::from(socket);
-        let address = listener.local_addr().unwrap();
-        let mut fill = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(150)) {
-            fill.push(stream);
-            assert!(fill.len() < 10, "the queue does not fill");
-        }
-        Self { listener, fill }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap()
-    }
-
-    /// Lets everybody in who waits, or comes back within that time; who came besides those that filled the queue.
-    fn let_in(&self, time: Duration) -> Vec<TcpStream> {
-        self.listener.set_nonblocking(true).unwrap();
-        let own: Vec<_> = self.fill.iter().map(|stream| stream.local_addr().unwrap()).collect();
-        let end = Instant::now() + time;
-        let mut others = Vec::new();
-        while Instant::now() < end {
-            match self.listener.accept() {
-                Ok((stream, peer)) if !own.contains(&peer) => others.push(stream),
-                Ok(_) => {}
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
-        others
-    }
-}
 
 #[test]
 fn a_connection_that_hangs_is_given_up_when_its_right_ends() {

@@ -66,7 +66,7 @@ fn play(habits: ContextHabits, settings: ModemSettings, scene: impl AsyncFnOnce(
         ..config::Bearer::unlimited()
     };
     let metrics = Metrics::new().unwrap();
-    let bearers = Bearers::new(&[configured], metrics.negotiations());
+    let bearers = Bearers::new(&[configured], metrics.bearers());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let port = mexe_card::serial::open(modem.port().to_str().unwrap(), 115_200).unwrap();

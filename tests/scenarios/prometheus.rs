@@ -154,6 +154,9 @@ fn a_real_prometheus_sees_every_series_as_the_scenario_says() {
         // The open flow's bytes count while it is open.
         (r#"mexegate_flow_bytes_total{domain="operator",class="background",direction="up"}"#, 300.0),
         (r#"mexegate_flow_bytes_total{domain="operator",class="background",direction="down"}"#, 700.0),
+        // Without a configuration all of it goes over one bearer.
+        ("sum(mexegate_bearer_bytes_total) - sum(mexegate_flow_bytes_total)", 0.0),
+        (r#"count(mexegate_bearer_bytes_total{bearer="default"})"#, 2.0),
         (r#"mexegate_connections_refused_total{ingress="socks5",reason="credentials-wrong"}"#, 1.0),
         (r#"mexegate_connections_refused_total{ingress="socks5",reason="request-malformed"}"#, 1.0),
         (r#"mexegate_connections_refused_total{ingress="http-forward",reason="credentials-missing"}"#, 1.0),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rig::bulk::{Bulk, Pace, To, Way};
 use rig::origin::Origin;
 use rig::raw::{self, Door};
+use rig::streams::App;
 use rig::verbs::done;
 use rig::{Control, Rig, proc, wait};
 use serde_json::json;
@@ -55,6 +56,56 @@ fn flows_together_move_no_more_than_the_bearer_carries() {
     let rows = done(&rig, &["usage", "--by", "bearer"]);
     assert_eq!(rows["items"][0]["bearer"], json!("mobile"));
     assert!(rig.metric("mexegate_scheduler_wait_seconds_count{class=\"background\"}") > 0.0);
+}
+
+/// How long three flows of a stream, one by each door, take for 1.2 MB, and the same without the stream.
+fn of_a_stream(rig: &Rig) -> [Duration; 2] {
+    let origin = Origin::start();
+    let app = App::begin(rig, "third-party");
+    rig.grant(&app.id, "network.qos", "session");
+    rig.grant(&app.id, "network.connect=127.0.0.1", "session");
+    app.ask(json!({ "name": "film", "class": "streaming", "max_bitrate_down": "3 Mbit/s",
+                    "guaranteed_bitrate_down": "1 Mbit/s", "max_bitrate_up": "1 Mbit/s" }));
+    let (socks, http) = (rig.ports().socks, rig.ports().http);
+    let url = origin.url("/big?bytes=400000");
+    let token = &app.who.token;
+    let take = |stream: &str| {
+        let [plus, header] = match stream {
+            "" => [String::new(), String::new()],
+            stream => [format!("+{stream}"), format!("MExE-Stream: {stream}")],
+        };
+        let by_socks = vec!["--proxy".to_owned(), format!("socks5h://{}{plus}:{token}@{socks}", app.id)];
+        let by_http = |option: &str| {
+            let proxy = format!("http://{}:{token}@{http}", app.id);
+            let named = [option.to_owned(), header.clone()].into_iter().filter(|_| !header.is_empty());
+            named.chain(["--proxy".to_owned(), proxy]).collect::<Vec<_>>()
+        };
+        let tunnel = [vec!["--proxytunnel".to_owned()], by_http("--proxy-header")].concat();
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for line in [by_socks, tunnel, by_http("--header")] {
+                let line = line.into_iter().chain([url.clone()]);
+                scope.spawn(move || {
+                    let reply = rig.curl(line);
+                    assert_eq!((reply.status, reply.body.len()), (200, 400_000));
+                });
+            }
+        });
+        began.elapsed()
+    };
+    [take("film"), take("")]
+}
+
+#[test]
+fn the_flows_of_a_stream_keep_to_its_rates_together_on_a_bearer_and_without_one() {
+    // 1.2 MB at 375,000 bytes a second; a tenth of a second of it may go ahead.
+    let least = Duration::from_millis(3_000);
+    let [stream, alone] = of_a_stream(&on_a_bearer());
+    assert!(stream > least, "{stream:?}");
+    assert!(alone < stream, "{alone:?} without the stream, {stream:?} with it");
+    let [stream, alone] = of_a_stream(&Rig::start());
+    assert!(stream > least, "{stream:?}");
+    assert!(alone < stream, "{alone:?} without the stream, {stream:?} with it");
 }
 
 #[test]

@@ -43,7 +43,7 @@ reasons! {
     AppRemoved, "app-removed", "the app was removed", "install it again";
     AppSuspended, "app-suspended", "the app's verdict no longer holds, so it may not run", "see `mexegate app show` for what changed";
     AppUnknown, "app-unknown", "no app of that id is installed", "see `mexegate app list`";
-    BearerLost, "bearer-lost", "the bearer that carried it can be used no longer", "wait until a bearer is back: `mexegate bearers`";
+    BearerLost, "bearer-lost", "the bearer that carried it was lost, or none is up that would", "wait until a bearer is back: `mexegate bearers`";
     BodyTooLarge, "body-too-large", "the request body is larger than allowed", "send less, or raise limits.package for packages";
     BudgetUsedUp, "budget-used-up", "the budget of the schedule that permits it is used up", "wait for the next day if it is a daily one, or sign off a schedule with more: `mexegate schedule`";
     CallNotActive, "call-not-active", "the call is over, was not answered yet, or is not the only one that is open", "send tones while the call is up";

@@ -20,9 +20,6 @@ use crate::gate::Gate;
 /// How often what came in is written down: a power failure, or a gate that is killed, loses no more.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// What flows of no configured bearer are counted under.
-const NO_BEARER: &str = "default";
-
 /// The accounts of the gate.
 #[derive(Debug, Default)]
 pub struct Accounts {
@@ -114,11 +111,6 @@ pub fn civil(day: i64) -> Option<Date> {
 /// The day that people write so.
 pub fn day_of(date: Date) -> i64 {
     EPOCH.until(date).map_or(0, |span| i64::from(span.get_days()))
-}
-
-/// The bearer that a new flow goes over.
-pub fn bearer(gate: &Gate) -> Arc<str> {
-    gate.bearers.first().map_or_else(|| NO_BEARER.into(), |bearer| Arc::clone(bearer.name()))
 }
 
 /// Writes down what came in, as long as the gate runs, and looks after the thresholds.

@@ -26,8 +26,8 @@ use self::confirm::confirm;
 use self::no::No;
 use self::quality::{Quality, quality};
 use self::tuning::limits;
-use crate::accounting;
 use crate::actions;
+use crate::bearer::Bearer;
 use crate::clock;
 use crate::flows::Entry;
 use crate::gate::Gate;
@@ -105,6 +105,8 @@ struct Agreed {
     place: Option<Place>,
     ticket: Ticket,
     addresses: Vec<SocketAddr>,
+    /// What carries it, and how often that was lost before.
+    bearer: (Arc<Bearer>, u64),
     quality: Quality,
     beyond: Beyond,
     lease: Lease,
@@ -129,9 +131,11 @@ async fn settle(
         // Before deciding: what changes from here on is not overlooked.
         let changed = gate.prompts.changed.notified();
         let found = permitted(gate, asked).await.and_then(|found| datagrams::fit(gate, asked, found));
-        let (ticket, addresses, beyond) = match found
-            .and_then(|found| Ok((found.0, found.1, won.map_or_else(|| beyond(gate, asked), Ok)?)))
-        {
+        let (ticket, addresses, bearer, beyond) = match found.and_then(|(ticket, addresses)| {
+            let bearer = gate.bearers.choose().ok_or(Reason::BearerLost)?;
+            let beyond = won.map_or_else(|| beyond(gate, asked, bearer), Ok)?;
+            Ok((ticket, addresses, (Arc::clone(bearer), bearer.losses()), beyond))
+        }) {
             Ok(permitted) => permitted,
             Err(No::Refused(reason)) => {
                 held.settled();
@@ -171,7 +175,7 @@ async fn settle(
             continue;
         };
         let held = held.settled();
-        return Ok(Agreed { place, ticket, addresses, quality, beyond, lease, used, held });
+        return Ok(Agreed { place, ticket, addresses, bearer, quality, beyond, lease, used, held });
     }
 }
 
@@ -221,7 +225,8 @@ fn decide(gate: &Gate, asked: &Asked, action: ActionId, target: Target<'_>) -> R
 }
 
 async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) -> Result<Flow<S>, Refused> {
-    let Agreed { place, ticket, addresses, quality, beyond, mut lease, mut used, held } = agreed;
+    let Agreed { place, ticket, addresses, bearer, quality, beyond, mut lease, mut used, held } = agreed;
+    let (bearer, losses) = bearer;
     // From here on whoever drops this half-way, because the app has left, closes the books by it.
     let mut books = Books {
         gate: Arc::clone(gate),
@@ -229,6 +234,7 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
         asked,
         place,
         profile: Arc::clone(&quality.profile),
+        bearer: Arc::clone(&bearer),
         held,
         open: None,
         closed: false,
@@ -244,11 +250,12 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
     used.is_written();
     gate.metrics.decided(books.asked.run.trust, "network", true, None);
     let marking = Marking::from(quality.profile.class);
-    let way = Way { marking, device: gate.bearers.device(), down: gate.shaping.down() };
+    let way = Way { marking, device: bearer.bound_to(), down: bearer.shaping().down() };
     let connected = tokio::select! {
         biased;
         reason = lease.cancelled() => Err(reason),
         connected = S::connect(&addresses, way, gate.config().limits.connect) => connected,
+        () = bearer.lost(losses) => Err(Reason::BearerLost),
     };
     // A change of the policy while we connected counts (S7): nothing has been sent yet.
     let confirmed = match connected {
@@ -264,8 +271,12 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
         }
     };
     let books = books.opened(&lease, (ticket.grant, beyond.grant), upstream.remote);
-    let claimed = Claimed { profile: &quality.profile, is_admitted: quality.stream.is_some(), is_new: true };
-    let [up, down] = limits(gate, claimed);
+    // Lost before it was among the open flows, where it would have been found.
+    if bearer.losses() != losses {
+        lease.handle().cancel(Reason::BearerLost);
+    }
+    let stream = quality.stream.as_ref().map(|stream| stream.id);
+    let [up, down] = limits(gate, &bearer, Claimed { profile: &quality.profile, stream, is_new: true });
     let limits = Limits { up, down, allowance: used.allowance() };
     let stream = quality.stream;
     Ok(Flow { upstream: upstream.stream, local: upstream.local, lease, books, limits, stream })
@@ -323,6 +334,7 @@ pub struct Books {
     asked: Asked,
     place: Option<Place>,
     profile: Arc<Profile>,
+    bearer: Arc<Bearer>,
     held: Duration,
     open: Option<Instant>,
     closed: bool,
@@ -351,7 +363,7 @@ impl Books {
             stream: self.asked.wish.stream().map(|stream| stream.id),
             ingress: self.asked.ingress,
             grant,
-            bearer: accounting::bearer(&self.gate),
+            bearer: Arc::clone(&self.bearer),
             beyond,
             opened: clock::wall(),
             lease: lease.handle(),

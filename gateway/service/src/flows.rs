@@ -12,6 +12,7 @@ use mexe_qos::TrafficClass;
 use mexe_relay::LeaseHandle;
 
 use crate::accounting::Accounts;
+use crate::bearer::Bearer;
 use crate::clock;
 use crate::observe::metrics::{FlowSeries, Ingress};
 
@@ -39,7 +40,7 @@ pub struct Entry {
     /// The grant that covers it.
     pub grant: GrantId,
     /// The bearer that carries it.
-    pub bearer: Arc<str>,
+    pub bearer: Arc<Bearer>,
     /// The grant to move more than a usage threshold, if it was opened beyond one.
     pub beyond: Option<GrantId>,
     /// When it opened.
@@ -73,6 +74,7 @@ impl Entry {
         let open = u64::try_from(clock::now().since(self.since).as_millis()).unwrap_or(u64::MAX);
         let millis = new(&self.told.millis, open);
         self.series.moved(up, down);
+        self.bearer.moved([up, down]);
         let usage = Usage {
             bytes_up: up,
             bytes_down: down,
@@ -81,7 +83,7 @@ impl Entry {
             flows: 0,
             flow_ms: millis,
         };
-        accounts.add(&self.app, self.class, &self.bearer, usage);
+        accounts.add(&self.app, self.class, self.bearer.name(), usage);
     }
 
     fn shown(&self) -> serde_json::Value {
@@ -96,7 +98,7 @@ impl Entry {
             "stream": self.stream,
             "ingress": self.ingress.as_str(),
             "grant": self.grant,
-            "bearer": &*self.bearer,
+            "bearer": **self.bearer.name(),
             "opened_at": self.opened.to_string(),
             "bytes_up": self.lease.bytes_up(),
             "bytes_down": self.lease.bytes_down(),
@@ -113,7 +115,8 @@ pub struct Flows {
 impl Flows {
     /// A flow opened.
     pub fn add(&self, entry: Entry, accounts: &Accounts) {
-        accounts.add(&entry.app, entry.class, &entry.bearer, Usage { flows: 1, ..Usage::default() });
+        let one = Usage { flows: 1, ..Usage::default() };
+        accounts.add(&entry.app, entry.class, entry.bearer.name(), one);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.id, entry);
     }
 
@@ -140,7 +143,7 @@ impl Flows {
 
     /// Cuts every flow over that bearer. When it has returned, none of them moves another byte.
     pub fn cut(&self, bearer: &str, reason: Reason) {
-        let over = |entry: &&Entry| *entry.bearer == *bearer;
+        let over = |entry: &&Entry| **entry.bearer.name() == *bearer;
         for entry in self.all().iter().filter(over) {
             entry.lease.cancel(reason);
         }

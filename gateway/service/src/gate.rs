@@ -35,7 +35,6 @@ use crate::observe::{Metrics, Stock};
 use crate::permits::Permits;
 use crate::prompts::Desk;
 use crate::qos::Streams;
-use crate::qos::shaping::Shared;
 use crate::runs::Runs;
 use crate::schedules::Schedules;
 use crate::shadow::Beside;
@@ -163,8 +162,6 @@ pub struct Gate {
     pub calls: Calls,
     /// What apps asked a quality of service for.
     pub streams: Streams,
-    /// What the bearer carries, shared by flows.
-    pub shaping: Shared,
     /// Questions to the user.
     pub prompts: Desk,
     /// Who watches is told here.
@@ -198,10 +195,6 @@ impl Gate {
             beside: Beside::default(),
             calls: Calls::default(),
             streams: Streams::default(),
-            shaping: Shared::new(
-                !parts.config.bearers.is_empty(),
-                parts.config.bearers.first().map(|bearer| bearer.ceiling()).unwrap_or_default(),
-            ),
             prompts: Desk::new(as_usize(parts.config.policy.prompt_queue)),
             events: Events::default(),
             policy: ArcSwap::from_pointee(parts.policy),
@@ -216,7 +209,7 @@ impl Gate {
             last_cut: AtomicU64::new(0),
             flows: Flows::default(),
             associations: Associations::default(),
-            bearers: Bearers::new(&parts.config.bearers, metrics.negotiations()),
+            bearers: Bearers::new(&parts.config.bearers, metrics.bearers()),
             metrics,
             listening: parts.listening,
             trusted: ArcSwap::from_pointee(parts.trusted),

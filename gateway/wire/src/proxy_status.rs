@@ -55,7 +55,7 @@ pub fn error(reason: Reason) -> &'static str {
         Reason::UpstreamMalformed => "http_protocol_error",
         Reason::UpstreamRefused => "connection_refused",
         Reason::UpstreamTimeout => "connection_timeout",
-        Reason::UpstreamUnreachable => "destination_unavailable",
+        Reason::BearerLost | Reason::UpstreamUnreachable => "destination_unavailable",
         _ => "http_request_denied",
     }
 }
@@ -65,7 +65,7 @@ pub fn status(reason: Reason) -> StatusCode {
     match reason {
         Reason::BodyTooLarge | Reason::PackageTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::CredentialsMissing | Reason::CredentialsWrong => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-        Reason::GateStopping => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::BearerLost | Reason::GateStopping => StatusCode::SERVICE_UNAVAILABLE,
         Reason::HandshakeTimeout => StatusCode::REQUEST_TIMEOUT,
         Reason::NameUnresolvable
         | Reason::UpstreamMalformed

@@ -128,7 +128,7 @@ pub fn play(
         ..config::Bearer::unlimited()
     };
     let metrics = Metrics::new().unwrap();
-    let bearers = Bearers::new(&[configured], metrics.negotiations());
+    let bearers = Bearers::new(&[configured], metrics.bearers());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let events = bearers.watch();

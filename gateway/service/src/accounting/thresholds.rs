@@ -145,7 +145,7 @@ pub fn is_reached(gate: &Gate, app: &AppId, bearer: &str) -> bool {
 /// Cuts what is open beyond a threshold and not permitted to be.
 pub fn look(gate: &Arc<Gate>) {
     for entry in gate.flows.all() {
-        if is_reached(gate, &entry.app, &entry.bearer)
+        if is_reached(gate, &entry.app, entry.bearer.name())
             && !may_go_on(gate, &entry)
             && gate.cut(&Key::Flow(entry.id), Reason::UsageThreshold).flows > 0
         {

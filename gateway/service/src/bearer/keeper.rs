@@ -7,7 +7,7 @@ use std::time::Duration;
 use mexe_journal::Record;
 use mexe_model::BitRate;
 use mexe_qos::Attributes;
-use prometheus::IntCounterVec;
+use prometheus::{IntCounter, IntCounterVec};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
@@ -24,7 +24,9 @@ use crate::clock;
 use crate::config::{self, BearerKind, CamaraSettings};
 use crate::events::Event;
 use crate::gate::Gate;
+use crate::observe::BearerSeries;
 use crate::qos;
+use crate::qos::shaping::Shared;
 
 /// One bearer.
 pub struct Bearer {
@@ -33,7 +35,9 @@ pub struct Bearer {
     device: Option<String>,
     camara: Option<CamaraSettings>,
     control: Arc<dyn NetworkControl>,
+    shaping: Shared,
     negotiations: IntCounterVec,
+    moved: [IntCounter; 2],
 }
 
 impl Bearer {
@@ -44,7 +48,10 @@ impl Bearer {
         control: Arc<dyn NetworkControl>,
         negotiations: IntCounterVec,
     ) -> Self {
-        Self { report, kind: BearerKind::Static, device: None, camara: None, control, negotiations }
+        let shaping = Shared::new(true, Capacity::default());
+        let moved = ["up", "down"].map(|way| IntCounter::new(way, way).expect("a name"));
+        let (kind, device, camara) = (BearerKind::Static, None, None);
+        Self { report, kind, device, camara, control, shaping, negotiations, moved }
     }
 
     /// Its name.
@@ -101,6 +108,47 @@ impl Bearer {
         matches!(self.kind, BearerKind::Modem | BearerKind::Camara)
     }
 
+    /// Whether packets go nowhere when it is lost. An operator's API is only asked about the network behind it.
+    pub const fn is_path(&self) -> bool {
+        !matches!(self.kind, BearerKind::Camara)
+    }
+
+    /// Whether flows can go over it now.
+    pub fn carries(&self) -> bool {
+        !self.is_path() || self.status().is_up()
+    }
+
+    /// The network device that flows go out by, where they are not left to the routing table.
+    pub fn bound_to(&self) -> Option<&str> {
+        self.device.as_deref().filter(|_| self.kind == BearerKind::Linux)
+    }
+
+    /// What it carries, shared by its flows.
+    pub const fn shaping(&self) -> &Shared {
+        &self.shaping
+    }
+
+    /// Its flows moved so many bytes more, up and down.
+    pub fn moved(&self, bytes: [u64; 2]) {
+        self.moved.iter().zip(bytes).for_each(|(series, bytes)| series.inc_by(bytes));
+    }
+
+    /// How often its flows were cut because it was lost. Who has looked before, and finds the same afterwards, was on it all
+    /// the time.
+    pub fn losses(&self) -> u64 {
+        if self.is_path() { self.report.losses() } else { 0 }
+    }
+
+    /// Completes when it is lost again. Cancel safe.
+    pub async fn lost(&self, losses: u64) {
+        let mut status = self.watch();
+        while self.losses() == losses {
+            if status.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// What it gives that session now; `None` when there is no such session.
     pub fn given(&self, session: SessionId) -> Option<Attributes> {
         self.report.sessions().get(&session).map(|session| session.given)
@@ -153,7 +201,7 @@ const OTHERWISE: &str = "granted-otherwise";
 
 /// Every bearer.
 pub struct Bearers {
-    all: Vec<Bearer>,
+    all: Vec<Arc<Bearer>>,
     devices: Vec<Arc<LinuxControl>>,
     modems: Vec<(Arc<str>, Arc<ModemControl>)>,
     operators: Vec<(Arc<str>, Arc<CamaraControl>)>,
@@ -162,19 +210,20 @@ pub struct Bearers {
 
 impl Bearers {
     /// Those of the configuration; without any, one without limits.
-    pub fn new(configured: &[config::Bearer], negotiations: &IntCounterVec) -> Self {
+    pub fn new(configured: &[config::Bearer], series: &BearerSeries) -> Self {
+        let is_shared = !configured.is_empty();
         let events = broadcast::Sender::new(EVENTS_MAX);
         let (all, devices, modems, operators) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut bearers = Self { all, devices, modems, operators, events };
         let unlimited = config::Bearer::unlimited();
         let configured = if configured.is_empty() { std::slice::from_ref(&unlimited) } else { configured };
         for bearer in configured {
-            bearers.add(bearer, negotiations);
+            bearers.add(bearer, is_shared, series);
         }
         bearers
     }
 
-    fn add(&mut self, configured: &config::Bearer, negotiations: &IntCounterVec) {
+    fn add(&mut self, configured: &config::Bearer, is_shared: bool, series: &BearerSeries) {
         let why = Why::new("starting", "it was not asked yet");
         let ceiling = configured.ceiling();
         let report = Arc::new(Report::new(&configured.name, ceiling, self.events.clone(), why));
@@ -209,38 +258,39 @@ impl Bearers {
             }
         };
         for result in NegotiationFault::CODES.into_iter().chain([GRANTED, OTHERWISE]) {
-            negotiations.with_label_values(&[configured.name.as_str(), result]);
+            series.negotiations.with_label_values(&[configured.name.as_str(), result]);
         }
-        self.all.push(Bearer {
+        let name = configured.name.as_str();
+        self.all.push(Arc::new(Bearer {
             report,
             kind: configured.kind,
             device: configured.device.clone(),
             camara: configured.camara.clone(),
             control,
-            negotiations: negotiations.clone(),
-        });
+            shaping: Shared::new(is_shared, ceiling),
+            negotiations: series.negotiations.clone(),
+            moved: ["up", "down"].map(|way| series.bytes.with_label_values(&[name, way])),
+        }));
     }
 
     /// The bearer of that name.
-    pub fn get(&self, name: &str) -> Option<&Bearer> {
+    pub fn get(&self, name: &str) -> Option<&Arc<Bearer>> {
         self.all.iter().find(|bearer| **bearer.name() == *name)
     }
 
-    /// The one that flows use: the first that is up, else the first. (Which flow uses which is not chosen yet.)
-    pub fn first(&self) -> Option<&Bearer> {
-        self.all.iter().find(|bearer| bearer.status().is_up()).or_else(|| self.all.first())
+    /// The one that new flows go over: the first that can carry them.
+    pub fn choose(&self) -> Option<&Arc<Bearer>> {
+        self.all.iter().find(|bearer| bearer.carries())
     }
 
-    /// The network device that flows go out by, where they are not left to the routing table: that of the bearer that they
-    /// use, if it is one.
-    pub fn device(&self) -> Option<&str> {
-        let bearer = self.first().filter(|bearer| bearer.kind == BearerKind::Linux)?;
-        bearer.device.as_deref()
+    /// The one that streams are promised something on: that which new flows go over, else the first.
+    pub fn first(&self) -> Option<&Arc<Bearer>> {
+        self.choose().or_else(|| self.all.first())
     }
 
     /// Every one of them, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Bearer> {
-        self.all.iter()
+        self.all.iter().map(Arc::as_ref)
     }
 
     /// The control of a modem.
@@ -260,7 +310,7 @@ impl Bearers {
 
     /// Every one of them, as the API shows it.
     pub fn list(&self) -> Vec<Value> {
-        self.all.iter().map(Bearer::shown).collect()
+        self.iter().map(Bearer::shown).collect()
     }
 
     /// Name, whether it is up, and what it carries: for the series.
@@ -269,7 +319,7 @@ impl Bearers {
             let status = bearer.status();
             (Arc::clone(bearer.name()), status.is_up(), status.capacity)
         };
-        self.all.iter().map(one).collect()
+        self.iter().map(one).collect()
     }
 
     /// Takes up the rates of another configuration; bearers that come, go or are controlled otherwise do so at the next
@@ -279,7 +329,7 @@ impl Bearers {
         let configured = if configured.is_empty() { std::slice::from_ref(&unlimited) } else { configured };
         let mut others = configured.len() != self.all.len();
         for bearer in configured {
-            let same = |known: &&Bearer| {
+            let same = |known: &&Arc<Bearer>| {
                 known.kind == bearer.kind && known.device == bearer.device && known.camara == bearer.camara
             };
             match self.get(&bearer.name).filter(same) {

@@ -17,6 +17,7 @@ pub struct Report {
     name: Arc<str>,
     status: watch::Sender<Status>,
     events: broadcast::Sender<BearerEvent>,
+    losses: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -45,7 +46,8 @@ impl Report {
     pub fn new(name: &str, ceiling: Capacity, events: broadcast::Sender<BearerEvent>, why: Why) -> Self {
         let status = Status { down: Some(why), capacity: ceiling, since: clock::wall() };
         let inner = Inner { ceiling, ..Inner::default() };
-        Self { name: name.into(), status: watch::Sender::new(status), events, inner: Mutex::new(inner) }
+        let (status, losses) = (watch::Sender::new(status), AtomicU64::new(0));
+        Self { name: name.into(), status, events, losses, inner: Mutex::new(inner) }
     }
 
     /// The bearer's name.
@@ -61,6 +63,11 @@ impl Report {
     /// How it is now, and whatever it becomes.
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    /// How often it was up and could be used no longer.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     /// Its sessions.
@@ -87,6 +94,10 @@ impl Report {
         let before = self.status.borrow().clone();
         if before.down.as_ref() == Some(&why) {
             return;
+        }
+        // Before it is told: who begins to use it in between finds out by himself.
+        if before.is_up() {
+            self.losses.fetch_add(1, Ordering::AcqRel);
         }
         let since = if before.is_up() { clock::wall() } else { before.since };
         self.status.send_replace(Status { down: Some(why.clone()), since, ..before });

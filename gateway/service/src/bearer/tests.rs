@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use super::fixed::Fixed;
 use super::*;
 use crate::config;
+use crate::observe::Metrics;
 
 fn rate(text: &str) -> BitRate {
     text.parse().unwrap()
@@ -21,9 +22,9 @@ fn negotiations() -> IntCounterVec {
 }
 
 fn bearers(up: Option<&str>) -> (Bearers, IntCounterVec) {
-    let counted = negotiations();
+    let metrics = Metrics::new().unwrap();
     let bearer = config::Bearer { name: "wire".into(), uplink: up.map(rate), ..config::Bearer::unlimited() };
-    (Bearers::new(&[bearer], &counted), counted)
+    (Bearers::new(&[bearer], metrics.bearers()), metrics.bearers().negotiations.clone())
 }
 
 fn request(up: &str, least: Option<&str>) -> Request {
@@ -66,7 +67,7 @@ async fn a_static_bearer_grants_what_it_carries_and_counts_it() {
 
 #[test]
 fn without_a_configuration_there_is_one_bearer_without_limits() {
-    let bearers = Bearers::new(&[], &negotiations());
+    let bearers = Bearers::new(&[], Metrics::new().unwrap().bearers());
     let shown = bearers.list();
     assert_eq!(shown.len(), 1);
     assert_eq!((&shown[0]["name"], &shown[0]["state"]), (&"default".into(), &"up".into()));

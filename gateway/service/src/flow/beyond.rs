@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::no::No;
 use super::quality::Quality;
 use super::{Asked, decide};
-use crate::accounting::{self, thresholds};
+use crate::accounting::thresholds;
+use crate::bearer::Bearer;
 use crate::gate::Gate;
 
 /// The right to move more than a threshold, where one is reached.
@@ -40,9 +41,9 @@ impl Beyond {
     }
 }
 
-/// Whether the app may open one more flow.
-pub(super) fn beyond(gate: &Gate, asked: &Asked) -> Result<Beyond, No> {
-    if !thresholds::is_reached(gate, &asked.run.app, &accounting::bearer(gate)) {
+/// Whether the app may open one more flow over that bearer.
+pub(super) fn beyond(gate: &Gate, asked: &Asked, bearer: &Bearer) -> Result<Beyond, No> {
+    if !thresholds::is_reached(gate, &asked.run.app, bearer.name()) {
         return Ok(Beyond::default());
     }
     match decide(gate, asked, gate.actions.usage, Target::None) {

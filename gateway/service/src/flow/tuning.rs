@@ -5,14 +5,15 @@ use mexe_relay::Limit;
 use mexe_relay::relay::Relay;
 
 use super::Books;
+use crate::bearer::Bearer;
 use crate::gate::Gate;
 use crate::qos::InUse;
 use crate::qos::shaping::Claimed;
 use crate::upstream;
 
-/// What holds a flow to what it may claim, up and down.
-pub(super) fn limits(gate: &Gate, claimed: Claimed<'_>) -> [Option<Limit>; 2] {
-    gate.shaping.limits(claimed, &gate.metrics.scheduler_wait(claimed.profile.class))
+/// What holds a flow to what it may claim of its bearer, up and down.
+pub(super) fn limits(gate: &Gate, bearer: &Bearer, claimed: Claimed<'_>) -> [Option<Limit>; 2] {
+    bearer.shaping().limits(claimed, &gate.metrics.scheduler_wait(claimed.profile.class))
 }
 
 impl Books {
@@ -29,7 +30,8 @@ impl Books {
     pub fn retune(&mut self, stream: &mut InUse) -> ([Option<Limit>; 2], Marking) {
         let shape = stream.shape();
         let profile = shape.profile(&stream.id.to_string());
-        let limits = limits(&self.gate, Claimed { profile: &profile, is_admitted: true, is_new: false });
+        let claimed = Claimed { profile: &profile, stream: Some(stream.id), is_new: false };
+        let limits = limits(&self.gate, &self.bearer, claimed);
         if self.profile.class != shape.class {
             let (trust, ingress) = (self.asked.run.trust, self.asked.ingress);
             let series = self.gate.metrics.flow_of_class(trust, shape.class, ingress);

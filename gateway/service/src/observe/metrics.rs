@@ -13,8 +13,8 @@ use prometheus::{
 };
 
 use super::Stock;
+use super::bearers::BearerSeries;
 use super::process::ProcessMetrics;
-use crate::bearer::bytes_per_second;
 use crate::trust::State;
 
 /// The door a connection came in by.
@@ -133,9 +133,7 @@ pub struct Metrics {
     /// Records that wait for the journal's writer.
     pub journal_backlog: IntGauge,
     connections_refused: IntCounterVec,
-    bearer_up: IntGaugeVec,
-    bearer_capacity: IntGaugeVec,
-    negotiations: IntCounterVec,
+    bearers: BearerSeries,
     prompts_open: IntGauge,
     prompts: IntCounterVec,
     prompt_seconds: Histogram,
@@ -258,17 +256,7 @@ impl Metrics {
                 "Connections refused before any decision on a target",
                 &["ingress", "reason"],
             )?,
-            bearer_up: gauges("bearer_up", "Whether the bearer can be used", &["bearer"])?,
-            bearer_capacity: gauges(
-                "bearer_capacity_bytes_per_second",
-                "What the bearer carries; missing where no limit is known",
-                &["bearer", "direction"],
-            )?,
-            negotiations: counters(
-                "qos_negotiations_total",
-                "Sessions that bearers were asked for, by what became of it",
-                &["bearer", "result"],
-            )?,
+            bearers: BearerSeries::new(&registry)?,
             prompts_open: register(
                 &registry,
                 IntGauge::with_opts(
@@ -331,9 +319,9 @@ impl Metrics {
         }
     }
 
-    /// The series of what bearers were asked for.
-    pub const fn negotiations(&self) -> &IntCounterVec {
-        &self.negotiations
+    /// The series of bearers.
+    pub const fn bearers(&self) -> &BearerSeries {
+        &self.bearers
     }
 
     /// Counts one decision.
@@ -436,17 +424,7 @@ impl Metrics {
                 self.roots.with_label_values(&[domain.as_str(), state.as_str()]).set(as_gauge(count));
             }
         }
-        for (bearer, up, capacity) in &stock.bearers {
-            self.bearer_up.with_label_values(&[bearer.as_ref()]).set(i64::from(*up));
-            for (direction, rate) in [("up", capacity.up), ("down", capacity.down)] {
-                let labels = [bearer.as_ref(), direction];
-                match rate {
-                    Some(rate) => self.bearer_capacity.with_label_values(&labels).set(bytes_per_second(rate)),
-                    // There is none to remove as long as no limit was known.
-                    None => drop(self.bearer_capacity.remove_label_values(&labels)),
-                }
-            }
-        }
+        self.bearers.set(&stock.bearers);
         self.prompts_open.set(as_gauge(stock.prompts_open));
         self.journal_backlog.set(as_gauge(stock.journal_backlog));
         let written = stock.journal_records.saturating_sub(self.journal_records.get());
@@ -484,7 +462,7 @@ const MILLIS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
 const PATIENCE: [f64; 8] = [0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0];
 const SECONDS: [f64; 9] = [1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0, 30.0];
 
-fn register<C: Collector + Clone + 'static>(
+pub(super) fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     collector: C,
 ) -> Result<C, prometheus::Error> {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::network::{Session, Stage, Target, cap_of, fall_back, take_up, target};
-use crate::bearer::{Bearer, Capacity, Granted, NegotiationFault, Packets, Request, Why};
+use crate::bearer::{Capacity, Granted, NegotiationFault, Packets, Request, Why};
 use crate::gate::Gate;
 
 /// How long whoever asks for a stream waits for the network's word. What comes later is told as an event.
@@ -197,7 +197,7 @@ fn why(fault: &NegotiationFault) -> Why {
 
 async fn release(gate: &Gate, session: Option<Session>) {
     let Some(Session { bearer, id }) = session else { return };
-    let Some(bearer): Option<&Bearer> = gate.bearers.get(&bearer) else { return };
+    let Some(bearer) = gate.bearers.get(&bearer) else { return };
     if let Err(fault) = bearer.release(id).await {
         tracing::warn!(%fault, bearer = %bearer.name(), session = %id, "a session could not be given back");
     }

@@ -8,7 +8,6 @@ use mexe_qos::attributes::PriorityLevel;
 use mexe_qos::negotiation::{Most, Source};
 use mexe_qos::{Profile, Rate};
 
-use crate::bearer::{Bearer, Status};
 use crate::gate::Gate;
 use crate::refused::Refused;
 
@@ -20,8 +19,9 @@ const LEVEL_OF_OTHERS: u8 = 9;
 /// What may be promised on the bearer now, each way: nothing while it is down. No `[[bearer]]`, or one whose capacity is not
 /// known, is no limit.
 pub fn reservable(gate: &Gate) -> Reservable {
-    match gate.bearers.first().map(Bearer::status) {
-        Some(status) if status.is_up() => {
+    match gate.bearers.first() {
+        Some(bearer) if bearer.carries() => {
+            let status = bearer.status();
             let [up, down] = [status.capacity.up, status.capacity.down].map(|rate| rate.map(BitRate::get));
             Reservable::of(up, down, RESERVABLE)
         }
@@ -32,8 +32,7 @@ pub fn reservable(gate: &Gate) -> Reservable {
 
 /// What caps a stream of an app in that column of the security table. Whoever may not have more gets best effort.
 pub fn caps(gate: &Gate, trust: Trust, may_have_more: bool) -> Vec<(Source, Most)> {
-    let carries = gate.bearers.first().map(Bearer::status).filter(Status::is_up);
-    let carries = carries.map(|status| status.capacity).unwrap_or_default();
+    let carries = gate.bearers.choose().map(|bearer| bearer.status().capacity).unwrap_or_default();
     let promised = reservable(gate);
     let guarantee = |most: Option<u64>| most.and_then(Rate::bits_per_second);
     let carries = Most {

@@ -18,7 +18,6 @@ use super::network::{is_of_network, prepare};
 use super::shape::Shape;
 use super::streams::{Live, admit, held};
 use super::{caps, reservable};
-use crate::bearer::{Bearer, Status};
 use crate::clock;
 use crate::events::{Event, Happened};
 use crate::gate::Gate;
@@ -125,11 +124,14 @@ pub(super) fn restore(gate: &Gate) {
     }
 }
 
-/// The bearer carries something else than before: every stream is negotiated anew, and who finds no room any longer goes
+/// A bearer carries something else than before, or flows go over another: every stream is negotiated anew, and who finds no room any longer goes
 /// on as best effort. Called when the configuration is read again, and by whoever watches a bearer.
 pub fn capacity_changed(gate: &Gate) {
-    if let Some(status) = gate.bearers.first().map(Bearer::status).filter(Status::is_up) {
-        gate.shaping.set_capacity(status.capacity);
+    for bearer in gate.bearers.iter() {
+        let status = bearer.status();
+        if status.is_up() || !bearer.is_path() {
+            bearer.shaping().set_capacity(status.capacity);
+        }
     }
     {
         let mut live = gate.streams.locked();

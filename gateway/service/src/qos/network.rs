@@ -241,7 +241,9 @@ pub fn compare(gate: &Gate) {
 /// That bearer can be used no longer. Whatever went over it is cut, since no connection can move to another address; the
 /// streams that it gave something to are best effort until another bearer, or the same one, gives it again.
 pub fn bearer_lost(gate: &Gate, bearer: &str, why: &Why) {
-    gate.cut_bearer(bearer);
+    if gate.bearers.get(bearer).is_some_and(|bearer| bearer.is_path()) {
+        gate.cut_bearer(bearer);
+    }
     let mut live = gate.streams.locked();
     let is_on = |stream: &&Live| {
         stream.network.session.as_ref().is_some_and(|session| *session.bearer == *bearer)

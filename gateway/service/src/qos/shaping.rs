@@ -1,11 +1,12 @@
-//! The bearer's capacity, shared by the flows that go over it: one arbiter for each direction, kept at what the bearer
-//! carries now. Only a bearer that is configured is shared; without one each flow is held to its own maximum, and to
-//! nothing else.
+//! A bearer's capacity, shared by the flows that go over it: one arbiter for each direction, kept at what the bearer
+//! carries now. Only a bearer that is configured is shared; without one each flow is held to its own maximum, the flows of
+//! a stream to theirs together, and to nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use mexe_model::BitRate;
+use mexe_model::{BitRate, StreamId};
+use mexe_qos::arbiter::Bundle;
 use mexe_qos::{Band, Meter, Profile, Shares, Terms};
 use mexe_relay::{Limit, Shaping};
 use prometheus::Histogram;
@@ -13,17 +14,22 @@ use prometheus::Histogram;
 use crate::bearer::Capacity;
 use crate::clock;
 
-/// The two directions of the bearer that flows go over.
+/// The two directions of a bearer.
 #[derive(Clone, Debug)]
-pub struct Shared(Option<[Shaping; 2]>);
+pub struct Shared {
+    directions: [Shaping; 2],
+    /// Whether all flows are, or only those of a stream among each other.
+    is_configured: bool,
+}
 
 /// What a flow is let have of a bearer.
 #[derive(Clone, Copy, Debug)]
 pub struct Claimed<'a> {
     /// Its class and rates.
     pub profile: &'a Profile,
-    /// Whether its guarantee was admitted: a profile alone guarantees nothing.
-    pub is_admitted: bool,
+    /// The stream that it is one of, with whose flows it has the rates together, and whose guarantee was admitted: a
+    /// profile alone guarantees nothing.
+    pub stream: Option<StreamId>,
     /// Whether it begins: a change of what it has is no reason for another burst.
     pub is_new: bool,
 }
@@ -32,40 +38,41 @@ impl Shared {
     /// Of a bearer that carries so much; nothing is shared where none is configured.
     pub fn new(is_configured: bool, capacity: Capacity) -> Self {
         let shaping = |rate: Option<BitRate>| Shaping::new(rate, Shares::default());
-        Self(is_configured.then(|| [shaping(capacity.up), shaping(capacity.down)]))
+        Self { directions: [shaping(capacity.up), shaping(capacity.down)], is_configured }
     }
 
     /// The bearer carries something else from now on.
     pub fn set_capacity(&self, capacity: Capacity) {
-        if let Some([up, down]) = &self.0 {
-            up.set_capacity(capacity.up);
-            down.set_capacity(capacity.down);
-        }
+        let [up, down] = &self.directions;
+        up.set_capacity(capacity.up);
+        down.set_capacity(capacity.down);
     }
 
     /// What it carries towards the device, if that is limited.
     pub fn down(&self) -> Option<BitRate> {
-        self.0.as_ref().and_then(|[_, down]| down.capacity())
+        let [_, down] = &self.directions;
+        down.capacity()
     }
 
     /// What holds one more flow to its rates and to its share, up and down. `waits` is told how long it waited for a grant.
     pub fn limits(&self, claimed: Claimed<'_>, waits: &Histogram) -> [Option<Limit>; 2] {
-        let Claimed { profile, is_admitted, is_new } = claimed;
+        let Claimed { profile, stream, is_new } = claimed;
         let maximum = [profile.max_bitrate_up, profile.max_bitrate_down];
-        let Some(shared) = &self.0 else {
+        if !self.is_configured && stream.is_none() {
             let now = clock::now();
             return maximum.map(|rate| {
                 let meter = Meter::new(rate?, burst(profile, rate?), now);
                 Some(if is_new { meter } else { meter.spent() }.into())
             });
-        };
+        }
         let priority = profile.traffic_handling_priority.map(|priority| priority.get());
         let band = Band::of(profile.class, priority, profile.signalling);
         let guaranteed = [profile.guaranteed_bitrate_up, profile.guaranteed_bitrate_down];
-        let guaranteed = guaranteed.map(|rate| rate.filter(|_| is_admitted));
+        let guaranteed = guaranteed.map(|rate| rate.filter(|_| stream.is_some()));
         let terms = |guaranteed, maximum: Option<BitRate>| {
             let burst = maximum.map_or(0, |rate| burst(profile, rate));
-            Terms { guaranteed, maximum, burst, is_rested: is_new, ..Terms::new(band) }
+            let bundle = stream.map(|stream| Bundle(stream.0));
+            Terms { guaranteed, maximum, burst, is_rested: is_new, bundle, ..Terms::new(band) }
         };
         let join = |shaping: &Shaping, terms: Terms| {
             let waits = waits.clone();
@@ -73,7 +80,7 @@ impl Shared {
             Some(shaping.join(terms, Some(Arc::new(told))).into())
         };
         let ([up, down], [guaranteed_up, guaranteed_down], [max_up, max_down]) =
-            (shared, guaranteed, maximum);
+            (&self.directions, guaranteed, maximum);
         [join(up, terms(guaranteed_up, max_up)), join(down, terms(guaranteed_down, max_down))]
     }
 }

@@ -87,6 +87,7 @@ impl ReplyCode {
 /// journal included; only what went wrong behind the gate, or in the protocol, has another code.
 pub fn reply_for(reason: Reason) -> ReplyCode {
     match reason {
+        Reason::BearerLost => ReplyCode::NetworkUnreachable,
         Reason::CommandUnsupported => ReplyCode::CommandUnsupported,
         Reason::HandshakeTimeout | Reason::RequestMalformed | Reason::UpstreamMalformed => {
             ReplyCode::GeneralFailure
