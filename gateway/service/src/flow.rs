@@ -35,7 +35,7 @@ use crate::observe::metrics::{FlowResult, Ingress};
 use crate::permits::Place;
 use crate::prompts::{Held, Wishing};
 use crate::qos::shaping::Claimed;
-use crate::qos::{InUse, Wish};
+use crate::qos::{InUse, Wish, network};
 use crate::refused::Refused;
 use crate::runs::Run;
 use crate::schedules::{self, Used};
@@ -373,7 +373,15 @@ impl Books {
         };
         self.gate.flows.add(entry, &self.gate.accounts);
         self.open = Some(now);
+        self.tell_stream();
         self
+    }
+
+    /// Its stream may be asked for elsewhere now.
+    fn tell_stream(&self) {
+        if let Some(stream) = self.asked.wish.stream().filter(|_| self.bearer.needs_remote()) {
+            network::flows_changed(&self.gate, stream.id);
+        }
     }
 
     /// The flow moved its last byte.
@@ -403,6 +411,7 @@ impl Books {
         }
         if self.open.is_some() {
             self.gate.flows.remove(self.asked.flow, &self.gate.accounts);
+            self.tell_stream();
         }
         let run = &self.asked.run;
         self.gate.metrics.flow_ended(run.trust, self.profile.class, self.asked.ingress, result);

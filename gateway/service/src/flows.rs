@@ -181,6 +181,16 @@ impl Flows {
         self.by_app().into_iter().map(one).collect()
     }
 
+    /// The other ends of the open flows of that stream over that bearer, the oldest flow's first.
+    pub fn ends_of(&self, stream: StreamId, bearer: &str) -> Vec<SocketAddr> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_one = |entry: &&Entry| entry.stream == Some(stream) && **entry.bearer.name() == *bearer;
+        let mut ends: Vec<(FlowId, SocketAddr)> =
+            open.values().filter(is_one).map(|entry| (entry.id, entry.address)).collect();
+        ends.sort_unstable_by_key(|(id, _)| *id);
+        ends.into_iter().map(|(_, end)| end).collect()
+    }
+
     /// How many are open of that stream.
     pub fn of_stream(&self, id: StreamId) -> usize {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -108,6 +108,11 @@ impl Bearer {
         matches!(self.kind, BearerKind::Modem | BearerKind::Camara)
     }
 
+    /// Whether it can be asked only for packets to and from an end that is known.
+    pub fn needs_remote(&self) -> bool {
+        self.control.needs_remote()
+    }
+
     /// Whether packets go nowhere when it is lost. An operator's API is only asked about the network behind it.
     pub const fn is_path(&self) -> bool {
         !matches!(self.kind, BearerKind::Camara)

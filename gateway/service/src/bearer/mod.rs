@@ -170,6 +170,11 @@ pub struct Granted {
 /// One kind of bearer's control. Whoever implements it keeps a [`Report`] of the bearer up to date, and drops what it was
 /// doing when its future is dropped: then no session is left behind.
 pub trait NetworkControl: Send + Sync {
+    /// Whether it can be asked only for packets to and from an end that is known ([`Packets::remote`]).
+    fn needs_remote(&self) -> bool {
+        false
+    }
+
     /// Asks for a session.
     fn negotiate<'a>(&'a self, request: &'a Request) -> Negotiating<'a, Granted>;
 

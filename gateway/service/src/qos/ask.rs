@@ -160,7 +160,7 @@ pub async fn modify(
             std::mem::replace(&mut stream.watched, right.watched.clone()).cancel();
         });
         prepare(gate, stream);
-        let wanted = match stream.network.is_asking() {
+        let wanted = match stream.network.is_unanswered() {
             // The room for it is kept.
             true => wanted,
             false => stream.negotiated(&stream.caps(gate, true)),

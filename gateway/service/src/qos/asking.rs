@@ -11,7 +11,7 @@ use mexe_qos::Marking;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::network::{Session, Stage, Target, cap_of, fall_back, take_up, target};
+use super::network::{Session, Stage, Target, Wanted, cap_of, fall_back, take_up, wait_for_a_flow, wanted};
 use crate::bearer::{Capacity, Granted, NegotiationFault, Packets, Request, Why};
 use crate::gate::Gate;
 
@@ -69,14 +69,27 @@ fn step(gate: &Gate, id: StreamId, held: &mut Option<Session>) -> Step {
         // The network ended it.
         *held = None;
     }
-    match target(gate, stream) {
-        None if held.is_some() => {
+    let wanted = wanted(gate, stream);
+    let is_elsewhere = |target: &Target| {
+        held.as_ref().is_some_and(|held| held.bearer == target.bearer && held.remote != target.remote)
+    };
+    match wanted {
+        Wanted::Nothing | Wanted::Later if held.is_some() => {
             stream.network.session = None;
             Step::Release
         }
-        None => Step::Wait,
-        Some(target) if stream.network.asked.as_ref() == Some(&target) => Step::Wait,
-        Some(target) => {
+        Wanted::Later if *stream.network.stage.borrow() == Stage::Given => {
+            wait_for_a_flow(stream);
+            Step::Wait
+        }
+        Wanted::Nothing | Wanted::Later => Step::Wait,
+        Wanted::Now(target) if stream.network.asked.as_ref() == Some(&target) => Step::Wait,
+        // A session stays where it was begun.
+        Wanted::Now(target) if is_elsewhere(&target) => {
+            stream.network.session = None;
+            Step::Release
+        }
+        Wanted::Now(target) => {
             stream.network.asked = Some(target.clone());
             stream.network.stage.send_replace(Stage::Asking);
             Step::Ask(target)
@@ -93,8 +106,12 @@ async fn ask(
     held: Option<&Session>,
 ) -> Option<Result<Granted, NegotiationFault>> {
     let bearer = gate.bearers.get(&target.bearer)?;
-    let packets =
-        Packets { dscp: target.wished.class.map(|class| Marking::from(class).dscp), ..Packets::default() };
+    let packets = Packets {
+        remote: target.remote.map(|remote| remote.ip()),
+        port: target.remote.map(|remote| remote.port()),
+        protocol: None,
+        dscp: target.wished.class.map(|class| Marking::from(class).dscp),
+    };
     let request = Request { wished: target.wished, least: Capacity::default(), packets };
     let mut asked = pin!(async {
         match held.filter(|session| session.bearer == target.bearer) {
@@ -133,12 +150,12 @@ fn heard(
     let before = held.clone();
     let mut replaced = None;
     if let Ok(Granted { session, .. }) = &answer {
-        let new = Session { bearer: Arc::clone(&asked.bearer), id: *session };
+        let new = Session { bearer: Arc::clone(&asked.bearer), id: *session, remote: asked.remote };
         replaced = held.replace(new.clone()).filter(|old| *old != new);
     }
     let mut live = gate.streams.locked();
     let Some(stream) = live.get_mut(&id) else { return replaced };
-    let is_wanted = target(gate, stream).as_ref() == Some(asked);
+    let is_wanted = wanted(gate, stream).is(Some(asked));
     match answer {
         Ok(Granted { session, .. }) => {
             let bearer = gate.bearers.get(&asked.bearer);
@@ -196,7 +213,7 @@ fn why(fault: &NegotiationFault) -> Why {
 }
 
 async fn release(gate: &Gate, session: Option<Session>) {
-    let Some(Session { bearer, id }) = session else { return };
+    let Some(Session { bearer, id, .. }) = session else { return };
     let Some(bearer) = gate.bearers.get(&bearer) else { return };
     if let Err(fault) = bearer.release(id).await {
         tracing::warn!(%fault, bearer = %bearer.name(), session = %id, "a session could not be given back");

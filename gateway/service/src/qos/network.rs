@@ -3,6 +3,7 @@
 //! while it is open. Who asks is `asking`; here is what is known of it, and what the bearers' own news mean.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mexe_model::{Reason, StreamId};
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::caps;
 use super::ends::{degrade, note, restore, tell};
+use super::shape::Shape;
 use super::streams::{Live, admit};
 use crate::bearer::{Bearer, SessionId, Why};
 use crate::events::Happened;
@@ -23,6 +25,8 @@ use crate::gate::Gate;
 pub(super) enum Stage {
     /// Nothing of it is for the network.
     Unasked,
+    /// It is asked for when the first flow is open, since it depends on where that goes; best effort until then.
+    Waiting,
     /// The network has not answered yet. Flows have what they had, at first best effort.
     Asking,
     /// It has given something.
@@ -36,6 +40,25 @@ pub(super) enum Stage {
 pub(super) struct Target {
     pub(super) bearer: Arc<str>,
     pub(super) wished: Attributes,
+    /// The other end, for a bearer that can be asked for no others than the packets to and from one.
+    pub(super) remote: Option<SocketAddr>,
+}
+
+/// Whether the network is to be asked.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// Not at all.
+    Nothing,
+    /// As soon as there is a flow.
+    Later,
+    /// For this.
+    Now(Target),
+}
+
+impl Wanted {
+    pub(super) fn is(&self, asked: Option<&Target>) -> bool {
+        matches!(self, Self::Now(target) if asked == Some(target))
+    }
 }
 
 /// What a bearer keeps for a stream.
@@ -43,6 +66,7 @@ pub(super) struct Target {
 pub(super) struct Session {
     pub(super) bearer: Arc<str>,
     pub(super) id: SessionId,
+    pub(super) remote: Option<SocketAddr>,
 }
 
 /// What a stream knows of the network.
@@ -81,6 +105,11 @@ impl Network {
         *self.stage.borrow() == Stage::Asking
     }
 
+    /// What flows have waits for its word.
+    pub(super) fn is_unanswered(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Asking | Stage::Waiting)
+    }
+
     /// What of it caps the stream.
     pub(super) fn cap(&self) -> Option<(Source, Most)> {
         let given = self.given?;
@@ -105,6 +134,7 @@ impl Network {
     pub(super) fn shown(&self) -> Value {
         let state = match *self.stage.borrow() {
             Stage::Unasked => return Value::Null,
+            Stage::Waiting => "waiting",
             Stage::Asking => "asking",
             Stage::Given => "given",
             Stage::Refused => "refused",
@@ -112,6 +142,7 @@ impl Network {
         json!({
             "state": state,
             "bearer": self.asked.as_ref().map(|asked| &*asked.bearer),
+            "server": self.asked.as_ref().and_then(|asked| asked.remote).map(|remote| remote.to_string()),
             "session": self.session.as_ref().map(|session| session.id.to_string()),
             "given": self.given,
             "why": self.why.as_ref().map(|why| why.code),
@@ -126,33 +157,73 @@ pub(super) const fn is_of_network(reason: Reason) -> bool {
 }
 
 /// What the stream is to be asked for, if anything: all that the gate's own policy lets it have, whatever the bearer
-/// carries at this moment, on the bearer that flows go over.
-pub(super) fn target(gate: &Gate, stream: &Live) -> Option<Target> {
+/// carries at this moment, on the bearer that flows go over; where that can be asked only for one other end, for the one
+/// that it was asked for last, as long as no flow of the stream goes only to others.
+pub(super) fn wanted(gate: &Gate, stream: &Live) -> Wanted {
     if stream.lost.is_some_and(|reason| !is_of_network(reason)) {
-        return None;
+        return Wanted::Nothing;
     }
     let mut caps = caps(gate, stream.trust, stream.grant.is_some());
     caps.retain(|(source, _)| *source != Source::Subscription);
     let wished = stream.negotiated(&caps).attributes;
     let is_asked = matches!(wished.class, Some(TrafficClass::Conversational | TrafficClass::Streaming));
-    let bearer = gate.bearers.first().filter(|_| is_asked)?;
-    Some(Target { bearer: Arc::clone(bearer.name()), wished })
+    let Some(bearer) = gate.bearers.first().filter(|_| is_asked) else { return Wanted::Nothing };
+    let (name, before) = (bearer.name(), stream.network.asked.as_ref());
+    let mut remote = None;
+    if bearer.needs_remote() {
+        let before = before.filter(|asked| asked.bearer == *name).and_then(|asked| asked.remote);
+        remote = covered(&gate.flows.ends_of(stream.id, name), before);
+        if remote.is_none() {
+            return Wanted::Later;
+        }
+    }
+    Wanted::Now(Target { bearer: Arc::clone(name), wished, remote })
+}
+
+/// Which of the ends that flows go to is to be covered: the one that was before, unless there are only others; then that
+/// of the oldest flow.
+fn covered(ends: &[SocketAddr], before: Option<SocketAddr>) -> Option<SocketAddr> {
+    let is_there = |before: &SocketAddr| ends.is_empty() || ends.contains(before);
+    before.filter(is_there).or_else(|| ends.first().copied())
 }
 
 /// To be called when what a stream is to have has changed, before it is given to it: if the network is to be asked for it
 /// first, its flows have it when the network has answered.
 pub(super) fn prepare(gate: &Gate, stream: &mut Live) {
-    let target = target(gate, stream);
-    let stage = match &target {
-        Some(_) if target == stream.network.asked => return,
-        Some(_) => Stage::Asking,
-        None => {
-            (stream.network.asked, stream.network.given, stream.network.why) = (None, None, None);
+    let wanted = wanted(gate, stream);
+    let network = &mut stream.network;
+    let stage = match &wanted {
+        _ if wanted.is(network.asked.as_ref()) => return,
+        Wanted::Now(_) => Stage::Asking,
+        Wanted::Later => return wait_for_a_flow(stream),
+        Wanted::Nothing => {
+            (network.asked, network.given, network.why) = (None, None, None);
             Stage::Unasked
         }
     };
-    stream.network.stage.send_replace(stage);
+    network.stage.send_replace(stage);
+    network.wake.notify_one();
+}
+
+/// There is no telling yet what the stream is to be asked for, and its flows have best effort until there is.
+pub(super) fn wait_for_a_flow(stream: &mut Live) {
+    (stream.network.asked, stream.network.given, stream.network.why) = (None, None, None);
+    stream.shape.send_if_modified(|shape| std::mem::replace(shape, Shape::BEST_EFFORT) != Shape::BEST_EFFORT);
+    stream.network.stage.send_replace(Stage::Waiting);
     stream.network.wake.notify_one();
+}
+
+/// A flow of the stream was opened or has ended, on a bearer that has to know where flows go.
+pub fn flows_changed(gate: &Gate, id: StreamId) {
+    let mut live = gate.streams.locked();
+    let Some(stream) = live.get_mut(&id) else { return };
+    // What was refused or lost is asked for again for another end, and not for the same.
+    if let Wanted::Now(target) = wanted(gate, stream)
+        && stream.network.asked.as_ref() != Some(&target)
+    {
+        stream.network.stage.send_replace(Stage::Asking);
+        stream.network.wake.notify_one();
+    }
 }
 
 /// The network gives that stream something now, so it is given to its flows; who had lost it has it again, if there is room.
@@ -230,7 +301,7 @@ pub fn session_lost(gate: &Gate, session: SessionId, why: &Why) {
 pub fn compare(gate: &Gate) {
     let held: Vec<Session> =
         gate.streams.locked().values().filter_map(|stream| stream.network.session.clone()).collect();
-    for Session { bearer, id } in held {
+    for Session { bearer, id, .. } in held {
         match gate.bearers.get(&bearer).and_then(|bearer| bearer.given(id)) {
             Some(given) => renegotiated(gate, id, given),
             None => session_lost(gate, id, &Why::new("network-ended", "the session is gone")),
@@ -280,4 +351,19 @@ fn of_session(live: &mut BTreeMap<StreamId, Live>, session: SessionId) -> Option
 /// What that bearer's word is worth as a cap: one that nobody negotiates with says nothing that admission does not know.
 pub(super) fn cap_of(bearer: &Bearer, given: Attributes) -> Option<Attributes> {
     bearer.is_negotiated().then_some(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_end_stays_covered_until_flows_go_only_to_others() {
+        let [a, b, c] = [1, 2, 3].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        assert_eq!(covered(&[], None), None, "nobody knows where to");
+        assert_eq!(covered(&[b, a], None), Some(b), "the oldest flow's");
+        assert_eq!(covered(&[b, a], Some(a)), Some(a));
+        assert_eq!(covered(&[b, c], Some(a)), Some(b));
+        assert_eq!(covered(&[], Some(a)), Some(a), "the next flow may go there again");
+    }
 }

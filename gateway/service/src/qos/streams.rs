@@ -92,7 +92,7 @@ impl Live {
     pub(super) fn give(&mut self, granted: Granted) {
         let shape = shape_of(&granted, self.profile.as_deref());
         self.granted = granted;
-        if self.network.is_asking() {
+        if self.network.is_unanswered() {
             return;
         }
         self.shape.send_if_modified(|now| std::mem::replace(now, shape) != shape);

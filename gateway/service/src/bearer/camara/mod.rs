@@ -108,6 +108,10 @@ impl CamaraControl {
 }
 
 impl NetworkControl for CamaraControl {
+    fn needs_remote(&self) -> bool {
+        true
+    }
+
     fn negotiate<'a>(&'a self, request: &'a Request) -> Negotiating<'a, Granted> {
         let (shared, request) = (Arc::clone(&self.0), request.clone());
         let (mut done, answer) = oneshot::channel();

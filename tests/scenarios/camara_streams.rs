@@ -1,0 +1,216 @@
+//! A stream on a bearer that is an operator's API. A session there is for one server, so it is asked for when the first
+//! flow of the stream is open, stays there as long as flows go there, and moves when they go only elsewhere.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use rig::raw::{self, Credentials, Door};
+use rig::streams::App;
+use rig::{Association, Operator, OperatorHabits, Peer, Rig, Trick, packages, wait};
+use serde_json::{Value, json};
+
+/// A gate on that operator's API, which is up.
+fn on(operator: &Operator) -> Rig {
+    let mut rig = Rig::builder().prepare();
+    let secret = rig.folder().join("client-secret");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut text = std::fs::read_to_string(rig.config_file()).unwrap();
+    text += &format!(
+        "[[bearer]]\nname = \"mobile\"\nkind = \"camara\"\nuplink = \"10 Mbit/s\"\ndownlink = \"10 Mbit/s\"\n\
+         [bearer.camara]\nurl = \"{url}\"\ntoken_url = \"{url}/token\"\nclient_id = \"gate\"\n\
+         client_secret_file = \"client-secret\"\nphone_number = \"+4930123456\"\npoll = \"1s\"\nduration = \"10m\"\n",
+        url = operator.url(),
+    );
+    packages::write(&rig.config_file(), text.as_bytes());
+    rig.start_again();
+    wait::until("the operator's API to be up", || {
+        (rig.json(["bearers"])["items"][0]["state"] == "up").then_some(())
+    });
+    rig
+}
+
+fn app(rig: &Rig) -> (App<'_>, Credentials) {
+    let app = App::begin(rig, "third-party");
+    rig.grant(&app.id, "network.qos", "session");
+    rig.grant(&app.id, "network.connect=127.0.0.1", "session");
+    rig.grant(&app.id, "network.datagram=127.0.0.1", "session");
+    let named = Credentials { app: format!("{}+call", app.id), token: app.who.token.clone() };
+    (app, named)
+}
+
+/// Within what QOS_E of the operator gives, which no other profile does so soon.
+fn call() -> Value {
+    json!({ "name": "call", "class": "conversational", "transfer_delay": 130,
+            "guaranteed_bitrate_up": "64 kbit/s", "guaranteed_bitrate_down": "64 kbit/s" })
+}
+
+/// What the network says to the app's stream: how far it is, for which server, and why not.
+fn network(app: &App<'_>) -> (Value, Value, Value) {
+    let network = &app.own()[0]["network"];
+    (network["state"].clone(), network["server"].clone(), network["why"].clone())
+}
+
+#[track_caller]
+fn becomes(app: &App<'_>, state: &str, server: Option<SocketAddr>, why: Option<&str>) {
+    let server = server.map(|server| server.to_string());
+    let wanted = (json!(state), json!(server), json!(why));
+    let mut last = None;
+    let is_so = wait::within(Duration::from_secs(10), || {
+        let now = network(app);
+        let same = now == wanted;
+        last = Some(now);
+        same.then_some(())
+    });
+    assert!(is_so.is_some(), "{last:?} is not {wanted:?}");
+}
+
+/// Servers and ports of the sessions that the operator has.
+fn covered(operator: &Operator) -> Vec<(Value, Value)> {
+    let of = |asked: &Value| {
+        (
+            asked["applicationServer"]["ipv4Address"].clone(),
+            asked["applicationServerPorts"]["ports"][0].clone(),
+        )
+    };
+    operator.sessions().iter().map(|session| of(&session.asked)).collect()
+}
+
+/// A server that hangs up when its client does.
+fn server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for taken in listener.incoming() {
+            thread::spawn(move || io::copy(&mut taken.unwrap(), &mut io::sink()));
+        }
+    });
+    address
+}
+
+fn open(rig: &Rig, who: &Credentials, to: SocketAddr) -> TcpStream {
+    raw::open(rig.ports(), Door::Socks, who, to).unwrap()
+}
+
+/// The class of the newest open flow.
+fn class(rig: &Rig) -> Value {
+    rig.json(["flows"])["items"].as_array().unwrap().last().unwrap()["class"].clone()
+}
+
+#[test]
+fn a_stream_is_asked_for_where_its_first_flow_goes_and_follows_its_flows() {
+    let operator = Operator::start(OperatorHabits::default());
+    let rig = on(&operator);
+    let (app, named) = app(&rig);
+    let asked = Instant::now();
+    let stream = app.ask(call());
+    assert!(asked.elapsed() < Duration::from_secs(4), "nobody waits for what is not asked for");
+    assert_eq!((&stream["state"], &stream["network"]["state"]), (&json!("admitted"), &json!("waiting")));
+    assert_eq!(operator.count("POST /quality-on-demand"), 0);
+
+    let (first, second) = (server(), server());
+    let one = open(&rig, &named, first);
+    becomes(&app, "given", Some(first), None);
+    assert_eq!(covered(&operator), [(json!("127.0.0.1"), json!(first.port()))]);
+    let network = app.own()[0]["network"].clone();
+    assert_eq!(network["bearer"], "mobile");
+    assert_eq!(network["given"]["guaranteed_bitrate_up"], "64 kbit/s");
+    wait::until("the open flow to have it", || (class(&rig) == "conversational").then_some(()));
+
+    // There is one for that server, and a second flow there needs no other; nor is one elsewhere asked for.
+    let two = open(&rig, &named, first);
+    let three = open(&rig, &named, second);
+    assert_eq!(class(&rig), "conversational");
+    drop(one);
+    wait::until("the first to end", || (app.own()[0]["flows"] == 2).then_some(()));
+    becomes(&app, "given", Some(first), None);
+    assert_eq!(operator.count("POST /quality-on-demand"), 1);
+
+    // Now all go elsewhere.
+    drop(two);
+    becomes(&app, "given", Some(second), None);
+    wait::until("only one session", || {
+        (covered(&operator) == [(json!("127.0.0.1"), json!(second.port()))]).then_some(())
+    });
+    assert_eq!(class(&rig), "conversational");
+    // Without a flow it stays, for the next.
+    drop(three);
+    wait::until("no flow", || (app.own()[0]["flows"] == 0).then_some(()));
+    let _again = open(&rig, &named, second);
+    becomes(&app, "given", Some(second), None);
+    assert_eq!(operator.count("POST /quality-on-demand"), 2);
+
+    let id = app.own()[0]["id"].as_str().unwrap().to_owned();
+    rig.json(["qos", "release", &id]);
+    wait::until("everything to be given back", || operator.sessions().is_empty().then_some(()));
+}
+
+#[test]
+fn datagrams_are_flows_of_it_as_well_and_a_stop_gives_everything_back() {
+    let operator = Operator::start(OperatorHabits::default());
+    let mut rig = on(&operator);
+    {
+        let (app, named) = app(&rig);
+        app.ask(call());
+        let (association, peer) = (Association::open(rig.ports().socks, &named).unwrap(), Peer::start());
+        association.send(peer.address(), b"hello");
+        assert_eq!(peer.receive().1, b"hello");
+        becomes(&app, "given", Some(peer.address()), None);
+        assert_eq!(covered(&operator), [(json!("127.0.0.1"), json!(peer.address().port()))]);
+        // The flow ended when its stream got something else, and the next datagram opens it anew.
+        association.send(peer.address(), b"again");
+        assert_eq!(peer.receive().1, b"again");
+        wait::until("the class", || (class(&rig) == "conversational").then_some(()));
+    }
+    assert!(rig.stop().success());
+    assert!(operator.sessions().is_empty());
+}
+
+#[test]
+fn an_operator_that_refuses_leaves_best_effort_and_another_server_is_asked_for_anew() {
+    let operator = Operator::start(OperatorHabits {
+        tricks: vec![("POST /quality-on-demand", Trick::Status(403, "PERMISSION_DENIED"))],
+        ..OperatorHabits::default()
+    });
+    let rig = on(&operator);
+    let (app, named) = app(&rig);
+    app.ask(call());
+    let (first, second) = (server(), server());
+    let one = open(&rig, &named, first);
+    becomes(&app, "refused", Some(first), Some("not-permitted"));
+    assert_eq!((class(&rig), &app.own()[0]["state"]), (json!("background"), &json!("degraded")));
+    // The same is not asked for again.
+    let two = open(&rig, &named, first);
+    assert_eq!(operator.count("POST /quality-on-demand"), 1);
+    operator.change(|habits| habits.tricks.clear());
+    drop((one, two));
+    wait::until("no flow", || (app.own()[0]["flows"] == 0).then_some(()));
+    let _three = open(&rig, &named, second);
+    becomes(&app, "given", Some(second), None);
+    assert_eq!(app.own()[0]["state"], "admitted");
+    wait::until("the open flow to have it", || (class(&rig) == "conversational").then_some(()));
+}
+
+#[test]
+fn an_operator_that_does_not_answer_holds_up_no_flow_and_one_that_goes_away_cuts_none() {
+    let operator = Operator::start(OperatorHabits { available_after: None, ..OperatorHabits::default() });
+    let rig = on(&operator);
+    let (app, named) = app(&rig);
+    app.ask(call());
+    let first = server();
+    let _one = open(&rig, &named, first);
+    assert_eq!(class(&rig), "background", "until the session is available");
+    becomes(&app, "asking", Some(first), None);
+    operator.change(|habits| habits.available_after = Some(Duration::ZERO));
+    drop(operator);
+    let lost = wait::within(Duration::from_secs(60), || {
+        (app.own()[0]["state"] == "degraded").then(|| app.own()[0]["network"]["why"].clone())
+    });
+    assert!(lost.is_some(), "{:?}", network(&app));
+    // The network is still there: only the operator's word is not.
+    let _two = open(&rig, &named, first);
+    assert_eq!(rig.json(["flows"])["items"].as_array().unwrap().len(), 2);
+    assert!(rig.journal(["--kind", "flow-end", "--reason", "bearer-lost"]).is_empty());
+}
