@@ -1,12 +1,13 @@
 //! Bearers through the gate itself: what the API, the command line, the console's page, the series, the journal and the event
 //! stream say of them, as they are configured and as a modem and its network change them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use mexe_forge::usim::{Card, CardKind};
+use rig::raw::{self, Door};
 use rig::{ContextHabits, Control, FakeModem, Habits, Output, Rig, packages, wait};
 use serde_json::{Value, json};
 
@@ -161,12 +162,31 @@ fn a_network_device_is_followed_and_flows_go_out_by_it() {
     // By the routing table alone it would go nowhere.
     ip("route add 93.184.215.14/32 dev lo");
     let app = rig.app("third-party");
-    rig.grant(&app, "network.connect", "session");
+    rig.grant(&app, "network.connect", "blanket");
     let run = rig.run(&app);
     let reply = rig.curl(["--max-time", "10", "-x", &run.http, "http://93.184.215.14/none"]);
     assert_eq!((reply.status, origin.connections()), (404, 1), "the origin's own answer: {}", rig.log());
     // It says goodbye to itself, which needs the device.
     ip("route delete 93.184.215.14/32 dev lo");
+    // The kernel says itself how fast it lets a connection be: a packet in two milliseconds, and a quarter more.
+    let (_, who) = Control::of(&rig).run(&app);
+    let target = "93.184.215.14:80".parse().unwrap();
+    let tunnel = raw::open(rig.ports(), Door::Connect, &who, target).unwrap();
+    let paced = |most: &str| {
+        wait::until(&format!("pacing at {most}"), || {
+            let shown = Output::of(Command::new("ss").args(["-tin", "dst", "93.184.215.14"])).ended(0).stdout;
+            shown.contains(&format!("/{most} ")).then_some(())
+        });
+    };
+    paced("7500000bps");
+    let text = std::fs::read_to_string(rig.config_file()).unwrap();
+    packages::write(&rig.config_file(), text.replace("\"1 Mbit/s\"", "\"10 Mbit/s\"").as_bytes());
+    rig.signal(rustix::process::Signal::HUP);
+    becomes("up", None);
+    wait::until("the rate", || (becomes("up", None)["uplink"] == "10 Mbit/s").then_some(()));
+    (&tunnel).write_all(b"GET /slowly HTTP/1.1\r\n").unwrap();
+    paced("12500000bps");
+    drop(tunnel);
     drop(origin);
 
     ip("link set device0 down");

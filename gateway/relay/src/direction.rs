@@ -18,6 +18,7 @@ use crate::clock;
 use crate::copy::{BUFFER, Held};
 use crate::lease::Lease;
 use crate::limit::{Limit, Room};
+use crate::pacing::pace;
 use crate::pipe::{Pipe, PipePool};
 use crate::queue::{Delivery, delivery};
 use crate::relay::Strategy;
@@ -288,6 +289,10 @@ impl Direction {
             (0, u64::MAX) => free(sight.from),
             _ => fit(sight.from, sight.to, self.sender, chunk),
         }
+        // What comes from the network is paced by who sends it.
+        if self.sender == Sender::Near && self.limit.as_ref().is_some_and(Limit::is_paced) {
+            pace(sight.to, pace_of(chunk));
+        }
         self.fitted = chunk;
     }
 
@@ -308,6 +313,12 @@ impl Direction {
             }
         }
     }
+}
+
+/// Bytes a second for chunks of that many bytes, which take two milliseconds at least; a quarter more, for headers. Without a
+/// limit there is none.
+fn pace_of(chunk: u64) -> Option<u64> {
+    (chunk != u64::MAX).then(|| chunk.saturating_mul(500).saturating_mul(5) / 4)
 }
 
 fn narrow(bytes: u64) -> usize {

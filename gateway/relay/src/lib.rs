@@ -34,6 +34,8 @@ pub mod limit;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(not(loom))]
+mod pacing;
+#[cfg(not(loom))]
 pub mod pipe;
 #[cfg(not(loom))]
 mod queue;

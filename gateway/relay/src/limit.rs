@@ -95,6 +95,11 @@ impl Limit {
         }
     }
 
+    /// Whether the kernel is to hold the connection to what the bearer grants as well.
+    pub(crate) fn is_paced(&self) -> bool {
+        matches!(self, Self::Shaped(shaper) if shaper.is_paced())
+    }
+
     /// What a bearer grants at once, bytes; `None` for what does not stand on one, or has no limit there.
     pub(crate) fn bearer_chunk(&self) -> Option<u64> {
         match self {

@@ -37,6 +37,8 @@ pub struct Shaping(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    /// Whether the kernel is to hold connections to the rate as well.
+    is_paced: bool,
     state: Mutex<State>,
     /// Rung when the thread has to look earlier than it meant to.
     bell: Condvar,
@@ -65,9 +67,18 @@ struct Seat {
 impl Shaping {
     /// A direction with that capacity; `None` is no limit.
     pub fn new(capacity: Option<BitRate>, shares: Shares) -> Self {
+        Self::made(capacity, shares, false)
+    }
+
+    /// Likewise, of a network device of this host's: what is granted leaves no faster than it is granted.
+    pub fn paced(capacity: Option<BitRate>, shares: Shares) -> Self {
+        Self::made(capacity, shares, true)
+    }
+
+    fn made(capacity: Option<BitRate>, shares: Shares, is_paced: bool) -> Self {
         let arbiter = Arbiter::new(capacity, shares, clock::now());
         let state = State { arbiter, seats: Vec::new(), looks_at: None, has_thread: false };
-        Self(Arc::new(Shared { state: Mutex::new(state), bell: Condvar::new() }))
+        Self(Arc::new(Shared { is_paced, state: Mutex::new(state), bell: Condvar::new() }))
     }
 
     /// Changes the capacity, for the next chunk on.
@@ -237,6 +248,11 @@ impl Shaper {
     /// The most that is worth reading at once, bytes; `u64::MAX` where nothing limits the flow.
     pub fn chunk(&self) -> u64 {
         self.seat.chunk.load(Ordering::Acquire)
+    }
+
+    /// Whether the kernel is to hold connections to the rate as well.
+    pub(crate) fn is_paced(&self) -> bool {
+        self.shaping.0.is_paced
     }
 
     /// Asks to move up to so many bytes now; settle with [`Shaper::settle`]. With `None` nothing may move yet, and `waker`

@@ -48,7 +48,7 @@ impl Bearer {
         control: Arc<dyn NetworkControl>,
         negotiations: IntCounterVec,
     ) -> Self {
-        let shaping = Shared::new(true, Capacity::default());
+        let shaping = Shared::new(true, false, Capacity::default());
         let moved = ["up", "down"].map(|way| IntCounter::new(way, way).expect("a name"));
         let (kind, device, camara) = (BearerKind::Static, None, None);
         Self { report, kind, device, camara, control, shaping, negotiations, moved }
@@ -272,7 +272,7 @@ impl Bearers {
             device: configured.device.clone(),
             camara: configured.camara.clone(),
             control,
-            shaping: Shared::new(is_shared, ceiling),
+            shaping: Shared::new(is_shared, configured.kind == BearerKind::Linux, ceiling),
             negotiations: series.negotiations.clone(),
             moved: ["up", "down"].map(|way| series.bytes.with_label_values(&[name, way])),
         }));

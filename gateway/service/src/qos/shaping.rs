@@ -35,9 +35,11 @@ pub struct Claimed<'a> {
 }
 
 impl Shared {
-    /// Of a bearer that carries so much; nothing is shared where none is configured.
-    pub fn new(is_configured: bool, capacity: Capacity) -> Self {
-        let shaping = |rate: Option<BitRate>| Shaping::new(rate, Shares::default());
+    /// Of a bearer that carries so much; nothing is shared where none is configured. With `is_paced` the kernel holds
+    /// connections to it too.
+    pub fn new(is_configured: bool, is_paced: bool, capacity: Capacity) -> Self {
+        let made = if is_paced { Shaping::paced } else { Shaping::new };
+        let shaping = |rate: Option<BitRate>| made(rate, Shares::default());
         Self { directions: [shaping(capacity.up), shaping(capacity.down)], is_configured }
     }
 

@@ -1,6 +1,6 @@
 //! `linux`: a network device of the kernel's. It is up while it runs and has an address that leads somewhere; the kernel
 //! says when that may have changed (rtnetlink), and is then asked how it is. Nobody negotiates with a device: what is asked
-//! for is granted as far as the configured rates go, and the gate binds its sockets to the device and marks them
+//! for is granted as far as the configured rates go, and the gate binds its sockets to the device, marks and paces them
 //! ([`crate::upstream`]).
 
 mod messages;
