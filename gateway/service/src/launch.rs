@@ -122,6 +122,17 @@ fn children() -> Vec<i32> {
         .collect()
 }
 
+/// Starts a program that is the gate's own helper and no run. Whoever waits for it calls [`forget`] afterwards.
+///
+/// # Errors
+/// The system's own.
+pub fn helper(command: &mut std::process::Command) -> std::io::Result<std::process::Child> {
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let child = command.spawn()?;
+    started.insert(child.id());
+    Ok(child)
+}
+
 /// Nobody waits for that process any more.
 pub fn forget(pid: u32) {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);

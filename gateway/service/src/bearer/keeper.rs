@@ -21,7 +21,7 @@ use super::{
     Status, What, Why,
 };
 use crate::clock;
-use crate::config::{self, BearerKind, CamaraSettings};
+use crate::config::{self, BearerKind, CamaraSettings, DeviceQueues};
 use crate::events::Event;
 use crate::gate::Gate;
 use crate::observe::BearerSeries;
@@ -188,6 +188,7 @@ impl Bearer {
             "name": **self.name(),
             "kind": self.kind,
             "device": self.device,
+            "queues": self.control.queues(),
             "state": if status.is_up() { "up" } else { "down" },
             "why": status.down.as_ref().map(|why| why.code),
             "detail": status.down.as_ref().map(|why| &why.says),
@@ -246,7 +247,11 @@ impl Bearers {
             }
             BearerKind::Linux => {
                 let device = configured.device.clone().unwrap_or_default();
-                let control = Arc::new(LinuxControl::new(Arc::clone(&report), device));
+                let control = Arc::new(LinuxControl::new(
+                    Arc::clone(&report),
+                    device,
+                    configured.queues == DeviceQueues::Htb,
+                ));
                 self.devices.push(Arc::clone(&control));
                 control
             }
@@ -335,7 +340,11 @@ impl Bearers {
         let mut others = configured.len() != self.all.len();
         for bearer in configured {
             let same = |known: &&Arc<Bearer>| {
-                known.kind == bearer.kind && known.device == bearer.device && known.camara == bearer.camara
+                let queues = known.control.queues().is_some() == (bearer.queues == DeviceQueues::Htb);
+                known.kind == bearer.kind
+                    && known.device == bearer.device
+                    && known.camara == bearer.camara
+                    && queues
             };
             match self.get(&bearer.name).filter(same) {
                 Some(known) => known.report.allow(bearer.ceiling()),
@@ -366,6 +375,12 @@ pub async fn keep(gate: Arc<Gate>) {
         if let Err(error) = device.follow() {
             tracing::error!(%error, "a network device cannot be followed");
         }
+        let (device, stopping) = (Arc::clone(device), Arc::clone(&gate));
+        // A stop waits until it is as it was.
+        gate.spawn(async move {
+            stopping.stopped().await;
+            let _ = tokio::task::spawn_blocking(move || device.leave()).await;
+        });
     }
     // What was told before anybody listened.
     qos::capacity_changed(&gate);

@@ -170,6 +170,11 @@ pub struct Granted {
 /// One kind of bearer's control. Whoever implements it keeps a [`Report`] of the bearer up to date, and drops what it was
 /// doing when its future is dropped: then no session is left behind.
 pub trait NetworkControl: Send + Sync {
+    /// The queues that the gate has put on a device of this host's, as they are shown; `None` where it was not told to.
+    fn queues(&self) -> Option<Value> {
+        None
+    }
+
     /// Whether it can be asked only for packets to and from an end that is known ([`Packets::remote`]).
     fn needs_remote(&self) -> bool {
         false

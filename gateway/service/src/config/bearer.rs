@@ -8,7 +8,7 @@ use mexe_wire::pdp::{self, PdpType};
 
 use super::camara::{self, CamaraSettings};
 use super::layers::Layers;
-use super::raw::{BearerKind, Packets, Raw, RawBearer};
+use super::raw::{BearerKind, DeviceQueues, Packets, Raw, RawBearer};
 use super::{ConfigError, Guard};
 use crate::bearer::Capacity;
 
@@ -21,6 +21,8 @@ pub struct Bearer {
     pub kind: BearerKind,
     /// The serial port of a modem, whose card counts; the network device of the kernel's.
     pub device: Option<String>,
+    /// What the gate puts on a network device.
+    pub queues: DeviceQueues,
     /// How a modem is used.
     pub modem: ModemSettings,
     /// How an operator's API is used.
@@ -55,6 +57,7 @@ impl Bearer {
             name: "default".to_owned(),
             kind: BearerKind::Static,
             device: None,
+            queues: DeviceQueues::None,
             modem: ModemSettings::default(),
             camara: None,
             uplink: None,
@@ -96,6 +99,7 @@ pub(super) fn checked(
             ("camara", bearer.camara.is_some(), &[BearerKind::Camara]),
             ("context", bearer.context.is_some(), &[BearerKind::Modem]),
             ("packets", bearer.packets.is_some(), &[BearerKind::Modem]),
+            ("queues", bearer.queues.is_some(), &[BearerKind::Linux]),
         ] {
             if is_set && !kinds.contains(&bearer.kind) {
                 let kind = bearer.kind.as_str();
@@ -154,6 +158,7 @@ fn taken(bearer: &RawBearer, camara: Option<CamaraSettings>) -> Bearer {
         name: bearer.name.clone(),
         kind: bearer.kind,
         device: bearer.device.clone(),
+        queues: bearer.queues.unwrap_or_default(),
         modem: ModemSettings {
             context: bearer.context.unwrap_or(usual.context),
             apn: bearer.apn.clone(),

@@ -31,7 +31,7 @@ pub use checked::{
 pub use error::{ConfigError, Excerpt};
 pub use guard::Guard;
 pub use layers::Overrides;
-pub use raw::{BearerKind, Expiry, Notify};
+pub use raw::{BearerKind, DeviceQueues, Expiry, Notify};
 pub use report::{Report, Row, Source};
 pub use state_dir::{Environment, StateDirSource, state_dir};
 pub use value::{ValueError, parse_duration, parse_size};

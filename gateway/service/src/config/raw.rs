@@ -198,6 +198,9 @@ pub(super) struct RawBearer {
     /// Which packets it then carries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) packets: Option<Packets>,
+    /// The queues that the gate puts on a network device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queues: Option<DeviceQueues>,
     /// An operator's quality-on-demand API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) camara: Option<RawCamara>,
@@ -205,6 +208,17 @@ pub(super) struct RawBearer {
     pub(super) uplink: Option<BitRate>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) downlink: Option<BitRate>,
+}
+
+/// The queues of a network device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", expecting = "one of \"none\", \"htb\"")]
+pub enum DeviceQueues {
+    /// As they are.
+    #[default]
+    None,
+    /// One for each class, by the kernel's HTB.
+    Htb,
 }
 
 /// How the gate reaches a bearer's network control.

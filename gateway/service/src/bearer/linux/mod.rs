@@ -3,7 +3,9 @@
 //! for is granted as far as the configured rates go, and the gate binds its sockets to the device, marks and paces them
 //! ([`crate::upstream`]).
 
+mod device;
 mod messages;
+mod queues;
 
 use std::io;
 use std::net::IpAddr;
@@ -17,7 +19,9 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
 };
+use serde_json::Value;
 
+use self::device::Queues;
 use self::messages::{Message, QUESTIONS, answers, question};
 use super::fixed::Fixed;
 use super::keeper::LOOK;
@@ -28,13 +32,22 @@ use super::{Capacity, Granted, Negotiating, NetworkControl, Report, Request, Ses
 pub struct LinuxControl {
     report: Arc<Report>,
     device: String,
+    queues: Option<Queues>,
     grants: Fixed,
 }
 
 impl LinuxControl {
-    /// Of the device of that name.
-    pub fn new(report: Arc<Report>, device: String) -> Self {
-        Self { grants: Fixed::as_reported(Arc::clone(&report)), report, device }
+    /// Of the device of that name; `has_queues` when the gate is to put its own on it.
+    pub fn new(report: Arc<Report>, device: String, has_queues: bool) -> Self {
+        let queues = has_queues.then(|| Queues::new(device.clone()));
+        Self { grants: Fixed::as_reported(Arc::clone(&report)), report, device, queues }
+    }
+
+    /// Gives the device back as it was; to be called when the gate stops. Runs programs: not for a thread that must not wait.
+    pub fn leave(&self) {
+        if let Some(queues) = &self.queues {
+            queues.end();
+        }
     }
 
     /// Follows the device on a thread of its own, until nobody has this control any more.
@@ -48,7 +61,12 @@ impl LinuxControl {
             while let Some(control) = this.upgrade() {
                 match control.looked(&mut news) {
                     Ok(Some(why)) => control.report.down(why),
-                    Ok(None) => control.report.up(Capacity::default()),
+                    Ok(None) => {
+                        control.report.up(Capacity::default());
+                        if let Some(queues) = &control.queues {
+                            queues.fit(control.report.status().capacity.up);
+                        }
+                    }
                     Err(error) => {
                         let says = format!("the kernel does not tell of devices: {error}");
                         control.report.down(Why::new("kernel-unreadable", says));
@@ -143,6 +161,10 @@ fn is_heard(socket: &OwnedFd, within: Duration) -> io::Result<bool> {
 }
 
 impl NetworkControl for LinuxControl {
+    fn queues(&self) -> Option<Value> {
+        self.queues.as_ref().map(Queues::shown)
+    }
+
     fn negotiate<'a>(&'a self, request: &'a Request) -> Negotiating<'a, Granted> {
         self.grants.negotiate(request)
     }
