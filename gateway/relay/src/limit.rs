@@ -7,7 +7,7 @@ use mexe_model::Instant;
 use mexe_qos::{Grant, Meter};
 
 use crate::clock;
-use crate::shaper::Shaper;
+use crate::shaper::{Shaper, Sockets};
 
 /// The most that a direction may move.
 #[derive(Debug)]
@@ -97,14 +97,14 @@ impl Limit {
 
     /// Whether the kernel is to hold the connection to what the bearer grants as well.
     pub(crate) fn is_paced(&self) -> bool {
-        matches!(self, Self::Shaped(shaper) if shaper.is_paced())
+        matches!(self, Self::Shaped(shaper) if shaper.sockets() == Sockets::Paced)
     }
 
     /// What a bearer grants at once, bytes; `None` for what does not stand on one, or has no limit there.
     pub(crate) fn bearer_chunk(&self) -> Option<u64> {
         match self {
-            Self::Metered(_) => None,
-            Self::Shaped(shaper) => Some(shaper.chunk()),
+            Self::Shaped(shaper) if shaper.sockets() != Sockets::Untouched => Some(shaper.chunk()),
+            Self::Metered(_) | Self::Shaped(_) => None,
         }
     }
 }

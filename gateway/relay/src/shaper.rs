@@ -37,11 +37,21 @@ pub struct Shaping(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Whether the kernel is to hold connections to the rate as well.
-    is_paced: bool,
+    sockets: Sockets,
     state: Mutex<State>,
     /// Rung when the thread has to look earlier than it meant to.
     bell: Condvar,
+}
+
+/// What becomes of the kernel's part in a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    /// Nothing.
+    Untouched,
+    /// Its queues are kept short.
+    Short,
+    /// It holds connections to the rate as well.
+    Paced,
 }
 
 #[derive(Debug)]
@@ -67,18 +77,23 @@ struct Seat {
 impl Shaping {
     /// A direction with that capacity; `None` is no limit.
     pub fn new(capacity: Option<BitRate>, shares: Shares) -> Self {
-        Self::made(capacity, shares, false)
+        Self::made(capacity, shares, Sockets::Short)
     }
 
     /// Likewise, of a network device of this host's: what is granted leaves no faster than it is granted.
     pub fn paced(capacity: Option<BitRate>, shares: Shares) -> Self {
-        Self::made(capacity, shares, true)
+        Self::made(capacity, shares, Sockets::Paced)
     }
 
-    fn made(capacity: Option<BitRate>, shares: Shares, is_paced: bool) -> Self {
+    /// Of flows that share a rate and no bearer. Their sockets were not made for short queues, and are left alone.
+    pub fn of_no_bearer() -> Self {
+        Self::made(None, Shares::default(), Sockets::Untouched)
+    }
+
+    fn made(capacity: Option<BitRate>, shares: Shares, sockets: Sockets) -> Self {
         let arbiter = Arbiter::new(capacity, shares, clock::now());
         let state = State { arbiter, seats: Vec::new(), looks_at: None, has_thread: false };
-        Self(Arc::new(Shared { is_paced, state: Mutex::new(state), bell: Condvar::new() }))
+        Self(Arc::new(Shared { sockets, state: Mutex::new(state), bell: Condvar::new() }))
     }
 
     /// Changes the capacity, for the next chunk on.
@@ -250,9 +265,8 @@ impl Shaper {
         self.seat.chunk.load(Ordering::Acquire)
     }
 
-    /// Whether the kernel is to hold connections to the rate as well.
-    pub(crate) fn is_paced(&self) -> bool {
-        self.shaping.0.is_paced
+    pub(crate) fn sockets(&self) -> Sockets {
+        self.shaping.0.sockets
     }
 
     /// Asks to move up to so many bytes now; settle with [`Shaper::settle`]. With `None` nothing may move yet, and `waker`

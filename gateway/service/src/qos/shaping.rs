@@ -38,8 +38,11 @@ impl Shared {
     /// Of a bearer that carries so much; nothing is shared where none is configured. With `is_paced` the kernel holds
     /// connections to it too.
     pub fn new(is_configured: bool, is_paced: bool, capacity: Capacity) -> Self {
-        let made = if is_paced { Shaping::paced } else { Shaping::new };
-        let shaping = |rate: Option<BitRate>| made(rate, Shares::default());
+        let shaping = |rate: Option<BitRate>| match (is_configured, is_paced) {
+            (false, _) => Shaping::of_no_bearer(),
+            (true, false) => Shaping::new(rate, Shares::default()),
+            (true, true) => Shaping::paced(rate, Shares::default()),
+        };
         Self { directions: [shaping(capacity.up), shaping(capacity.down)], is_configured }
     }
 
