@@ -134,7 +134,7 @@ fn a_stream_is_asked_for_where_its_first_flow_goes_and_follows_its_flows() {
     wait::until("only one session", || {
         (covered(&operator) == [(json!("127.0.0.1"), json!(second.port()))]).then_some(())
     });
-    assert_eq!(class(&rig), "conversational");
+    wait::until("the open flow to have it", || (class(&rig) == "conversational").then_some(()));
     // Without a flow it stays, for the next.
     drop(three);
     wait::until("no flow", || (app.own()[0]["flows"] == 0).then_some(()));

@@ -11,7 +11,9 @@ use mexe_qos::Marking;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::network::{Session, Stage, Target, Wanted, cap_of, fall_back, take_up, wait_for_a_flow, wanted};
+use super::network::{
+    Session, Stage, Target, Wanted, cap_of, fall_back, take_up, wait_for_a_flow, wanted, withhold,
+};
 use crate::bearer::{Capacity, Granted, NegotiationFault, Packets, Request, Why};
 use crate::gate::Gate;
 
@@ -73,20 +75,33 @@ fn step(gate: &Gate, id: StreamId, held: &mut Option<Session>) -> Step {
     let is_elsewhere = |target: &Target| {
         held.as_ref().is_some_and(|held| held.bearer == target.bearer && held.remote != target.remote)
     };
+    let stage = *stream.network.stage.borrow();
     match wanted {
         Wanted::Nothing | Wanted::Later if held.is_some() => {
             stream.network.session = None;
             Step::Release
         }
-        Wanted::Later if *stream.network.stage.borrow() == Stage::Given => {
+        Wanted::Later if matches!(stage, Stage::Given | Stage::Asking) => {
             wait_for_a_flow(stream);
             Step::Wait
         }
         Wanted::Nothing | Wanted::Later => Step::Wait,
-        Wanted::Now(target) if stream.network.asked.as_ref() == Some(&target) => Step::Wait,
-        // A session stays where it was begun.
+        Wanted::Now(target) if stream.network.asked.as_ref() == Some(&target) => {
+            // It was to be something else, and is not any more.
+            if stage == Stage::Asking {
+                let is_given = stream.network.session.is_some();
+                stream.network.stage.send_replace(if is_given { Stage::Given } else { Stage::Refused });
+                if is_given {
+                    take_up(gate, &mut live, id);
+                }
+            }
+            Step::Wait
+        }
+        // A session stays where it was begun, and between two of them there is none.
         Wanted::Now(target) if is_elsewhere(&target) => {
             stream.network.session = None;
+            stream.network.stage.send_replace(Stage::Asking);
+            withhold(stream);
             Step::Release
         }
         Wanted::Now(target) => {

@@ -172,6 +172,8 @@ pub(super) fn wanted(gate: &Gate, stream: &Live) -> Wanted {
     let mut remote = None;
     if bearer.needs_remote() {
         let before = before.filter(|asked| asked.bearer == *name).and_then(|asked| asked.remote);
+        let held = stream.network.session.as_ref().filter(|held| held.bearer == *name);
+        let before = before.or_else(|| held.and_then(|held| held.remote));
         remote = covered(&gate.flows.ends_of(stream.id, name), before);
         if remote.is_none() {
             return Wanted::Later;
@@ -208,9 +210,14 @@ pub(super) fn prepare(gate: &Gate, stream: &mut Live) {
 /// There is no telling yet what the stream is to be asked for, and its flows have best effort until there is.
 pub(super) fn wait_for_a_flow(stream: &mut Live) {
     (stream.network.asked, stream.network.given, stream.network.why) = (None, None, None);
-    stream.shape.send_if_modified(|shape| std::mem::replace(shape, Shape::BEST_EFFORT) != Shape::BEST_EFFORT);
+    withhold(stream);
     stream.network.stage.send_replace(Stage::Waiting);
     stream.network.wake.notify_one();
+}
+
+/// Its flows have best effort until they are given something.
+pub(super) fn withhold(stream: &Live) {
+    stream.shape.send_if_modified(|shape| std::mem::replace(shape, Shape::BEST_EFFORT) != Shape::BEST_EFFORT);
 }
 
 /// A flow of the stream was opened or has ended, on a bearer that has to know where flows go.
@@ -218,10 +225,7 @@ pub fn flows_changed(gate: &Gate, id: StreamId) {
     let mut live = gate.streams.locked();
     let Some(stream) = live.get_mut(&id) else { return };
     // What was refused or lost is asked for again for another end, and not for the same.
-    if let Wanted::Now(target) = wanted(gate, stream)
-        && stream.network.asked.as_ref() != Some(&target)
-    {
-        stream.network.stage.send_replace(Stage::Asking);
+    if !wanted(gate, stream).is(stream.network.asked.as_ref()) {
         stream.network.wake.notify_one();
     }
 }
