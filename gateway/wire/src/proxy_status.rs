@@ -171,6 +171,7 @@ mod tests {
         assert_eq!(
             others,
             [
+                ("bearer-lost", 503),
                 ("body-too-large", 413),
                 ("credentials-missing", 407),
                 ("credentials-wrong", 407),

@@ -165,6 +165,7 @@ fn whatever_the_gate_refuses_is_reply_2_and_the_rest_has_its_own() {
     assert_eq!(
         others,
         [
+            ("bearer-lost", 3),
             ("command-unsupported", 7),
             ("handshake-timeout", 1),
             ("name-unresolvable", 4),
