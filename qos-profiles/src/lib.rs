@@ -51,6 +51,6 @@ pub use profile::{Profile, ProfileError, ProfileSet};
 pub use qci::Qci;
 pub use release97::Release97;
 pub use rule::Rule;
-pub use threshold::{LocalDate, Period, Tally, Threshold};
+pub use threshold::{LocalDate, Period, Tally, Threshold, When};
 pub use two_rate::{Colour, Rates, TwoRate};
 pub use umts_ie::UmtsQos;

@@ -17,6 +17,14 @@ pub enum Period {
     Month,
 }
 
+/// Which bytes count besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// Those that are moved while the device is on another operator's network.
+    Roaming,
+}
+
 /// So many bytes and no more without asking.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +35,9 @@ pub struct Threshold {
     /// Over this bearer; without it, over all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer: Option<Arc<str>>,
+    /// Only what is moved then; without it, always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
     /// In which time.
     pub per: Period,
     /// Payload bytes, both ways together.
@@ -34,10 +45,11 @@ pub struct Threshold {
 }
 
 impl Threshold {
-    /// Whether what this app moves over that bearer counts.
-    pub fn concerns(&self, app: &AppId, bearer: &str) -> bool {
+    /// Whether what this app moves over that bearer counts, which is roaming or not.
+    pub fn concerns(&self, app: &AppId, bearer: &str, roaming: bool) -> bool {
         self.app.as_ref().is_none_or(|own| own == app)
             && self.bearer.as_deref().is_none_or(|own| own == bearer)
+            && self.when.is_none_or(|When::Roaming| roaming)
     }
 }
 
@@ -54,7 +66,8 @@ pub struct LocalDate {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     date: LocalDate,
-    sums: HashMap<(AppId, Arc<str>), Sums>,
+    /// By app, bearer, and whether that was roaming.
+    sums: HashMap<(AppId, Arc<str>, bool), Sums>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,13 +77,13 @@ struct Sums {
 }
 
 impl Tally {
-    /// Adds bytes that were moved on that date. What was moved on another day than the present one counts for the month, if
-    /// it is the same.
-    pub fn add(&mut self, date: LocalDate, app: &AppId, bearer: &Arc<str>, bytes: u64) {
+    /// Adds bytes that were moved on that date, over a bearer that was roaming or not. What was moved on another day than
+    /// the present one counts for the month, if it is the same.
+    pub fn add(&mut self, date: LocalDate, app: &AppId, bearer: &Arc<str>, roaming: bool, bytes: u64) {
         if date.month != self.date.month {
             return;
         }
-        let sums = self.sums.entry((app.clone(), Arc::clone(bearer))).or_default();
+        let sums = self.sums.entry((app.clone(), Arc::clone(bearer), roaming)).or_default();
         sums.month = sums.month.saturating_add(bytes);
         if date.day == self.date.day {
             sums.day = sums.day.saturating_add(bytes);
@@ -90,7 +103,8 @@ impl Tally {
 
     /// How many bytes count towards that threshold so far.
     pub fn moved(&self, threshold: &Threshold) -> u64 {
-        let concerned = self.sums.iter().filter(|((app, bearer), _)| threshold.concerns(app, bearer));
+        let concerned =
+            self.sums.iter().filter(|((app, bearer, roaming), _)| threshold.concerns(app, bearer, *roaming));
         let bytes = concerned.map(|(_, sums)| match threshold.per {
             Period::Day => sums.day,
             Period::Month => sums.month,
@@ -110,7 +124,7 @@ mod tests {
 
     fn threshold(app: Option<&str>, bearer: Option<&str>, per: Period, bytes: u64) -> Threshold {
         let (app, bearer) = (app.map(|app| app.parse().unwrap()), bearer.map(Arc::from));
-        Threshold { app, bearer, per, bytes: NonZeroU64::new(bytes).unwrap() }
+        Threshold { app, bearer, when: None, per, bytes: NonZeroU64::new(bytes).unwrap() }
     }
 
     const TODAY: LocalDate = LocalDate { day: 20_000, month: 657 };
@@ -124,7 +138,7 @@ mod tests {
             ("b", "cell", 20_000, 13),
             ("a", "cell", 19_999, 100),
         ] {
-            tally.add(LocalDate { day, ..TODAY }, &app.parse().unwrap(), &bearer.into(), bytes);
+            tally.add(LocalDate { day, ..TODAY }, &app.parse().unwrap(), &bearer.into(), false, bytes);
         }
         tally
     }
@@ -155,10 +169,42 @@ mod tests {
         assert!(!tally.turn_to(TODAY));
         assert!(tally.turn_to(LocalDate { day: 20_001, ..TODAY }));
         assert_eq!((tally.moved(&day), tally.moved(&month)), (0, 131));
-        tally.add(TODAY, &"a".parse().unwrap(), &"cell".into(), 5);
+        tally.add(TODAY, &"a".parse().unwrap(), &"cell".into(), false, 5);
         assert_eq!((tally.moved(&day), tally.moved(&month)), (0, 136), "what came late belongs to its day");
         tally.turn_to(LocalDate { day: 20_030, month: 658 });
-        tally.add(TODAY, &"a".parse().unwrap(), &"cell".into(), 5);
+        tally.add(TODAY, &"a".parse().unwrap(), &"cell".into(), false, 5);
         assert_eq!((tally.moved(&day), tally.moved(&month)), (0, 0));
+    }
+
+    #[test]
+    fn a_threshold_on_roaming_counts_what_is_moved_there_and_nothing_else() {
+        let mut tally = tally();
+        for (app, bytes) in [("a", 17), ("b", 19)] {
+            tally.add(TODAY, &app.parse().unwrap(), &"cell".into(), true, bytes);
+        }
+        let roaming = |app, bearer, bytes| Threshold {
+            when: Some(When::Roaming),
+            ..threshold(app, bearer, Period::Day, bytes)
+        };
+        for (app, bearer, moved) in
+            [(None, None, 36), (Some("a"), None, 17), (Some("b"), Some("cell"), 19), (None, Some("wifi"), 0)]
+        {
+            assert_eq!(tally.moved(&roaming(app, bearer, 1)), moved, "{app:?} {bearer:?}");
+            assert_eq!(tally.has_reached(&roaming(app, bearer, moved.max(1))), moved > 0);
+        }
+        // Without the condition all of it counts.
+        assert_eq!(tally.moved(&threshold(None, None, Period::Day, 1)), 31 + 36);
+        let one = roaming(Some("a"), None, 1);
+        let a = "a".parse().unwrap();
+        assert_eq!((one.concerns(&a, "cell", true), one.concerns(&a, "cell", false)), (true, false));
+    }
+
+    #[test]
+    fn what_was_stored_before_there_were_conditions_is_read() {
+        let read = |text: &str| toml::from_str::<Threshold>(text);
+        assert_eq!(read("per = \"day\"\nbytes = 7").unwrap(), threshold(None, None, Period::Day, 7));
+        let roaming = read("per = \"day\"\nbytes = 7\nwhen = \"roaming\"").unwrap();
+        assert_eq!(roaming.when, Some(When::Roaming));
+        assert!(read("per = \"day\"\nbytes = 7\nwhen = \"abroad\"").is_err());
     }
 }

@@ -131,6 +131,8 @@ pub struct ContextSide {
     pub contexts: BTreeMap<u8, Context>,
     /// Whether the device is on the network.
     pub attached: bool,
+    /// What it says of its registration, by the command's name; the others it does not know.
+    pub registered: BTreeMap<&'static str, &'static str>,
     reports: bool,
     rate_reports: bool,
 }
@@ -138,7 +140,13 @@ pub struct ContextSide {
 impl Default for ContextSide {
     fn default() -> Self {
         let first = Context { apn: "internet".to_owned(), ..Context::default() };
-        Self { contexts: BTreeMap::from([(1, first)]), attached: true, reports: false, rate_reports: false }
+        Self {
+            contexts: BTreeMap::from([(1, first)]),
+            attached: true,
+            registered: BTreeMap::from([("+CEREG", "0,1"), ("+CGREG", "0,0"), ("+CREG", "0,1")]),
+            reports: false,
+            rate_reports: false,
+        }
     }
 }
 
@@ -179,6 +187,10 @@ impl ContextSide {
 
     /// Answers a command for contexts; `None` when it is another.
     pub(crate) fn done(&mut self, line: &str, habits: &ContextHabits) -> Option<Done> {
+        if let Some(name) = line.strip_prefix("AT").and_then(|line| line.strip_suffix("REG?")) {
+            let name = format!("{name}REG");
+            return Some(self.registered.get(&*name).map(|said| Some(format!("{name}: {said}"))).ok_or(None));
+        }
         let rest = line.strip_prefix("AT+CG")?;
         let end = rest.find(['=', '?']).unwrap_or(rest.len());
         let (name, rest) = rest.split_at(end);

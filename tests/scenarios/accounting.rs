@@ -1,12 +1,15 @@
 //! Accounts of what apps moved: every byte once, over restarts and through every door; and thresholds, beyond which the user
-//! is asked.
+//! is asked, always or only where the device is roaming.
 
+use std::time::{Duration, Instant};
+
+use mexe_forge::usim::{Card, CardKind};
 use rig::bulk::{Bulk, Pace, To, Way};
 use rig::cli::code;
 use rig::origin::Origin;
 use rig::raw::Door;
 use rig::verbs::{cli, done};
-use rig::{Association, Builder, Control, Peer, Rig, wait};
+use rig::{Association, Builder, ContextHabits, Control, FakeModem, Habits, Peer, Rig, packages, wait};
 use serde_json::{Value, json};
 
 /// Local days are UTC's here, whatever the machine's zone is.
@@ -237,4 +240,144 @@ fn beyond_a_threshold_the_user_is_asked() {
             Err(reason) => assert_eq!(reply.reason().as_deref(), Some(reason)),
         }
     }
+}
+
+/// A gate whose only way is that modem.
+fn on(modem: &FakeModem) -> Rig {
+    let mut rig = usual().prepare();
+    let mut text = std::fs::read_to_string(rig.config_file()).unwrap();
+    let port = modem.port().display();
+    text.push_str(&format!("[[bearer]]\nname = \"mobile\"\nkind = \"modem\"\ndevice = \"{port}\"\n"));
+    packages::write(&rig.config_file(), text.as_bytes());
+    rig.start_again();
+    rig
+}
+
+fn is_now(rig: &Rig, roaming: &Value) {
+    let mut control = Control::of(rig);
+    wait::until(&format!("a bearer that is up and roaming: {roaming}"), || {
+        let bearer = control.list("/v1/bearers").remove(0);
+        (bearer["state"] == "up" && bearer["roaming"] == *roaming).then_some(())
+    });
+}
+
+/// The device registers there, and the modem tells so.
+fn registers(rig: &Rig, modem: &FakeModem, stat: u8, roaming: bool) {
+    let said: &'static str = if roaming { "0,5" } else { "0,1" };
+    modem.with_contexts(|side| {
+        side.registered.insert("+CEREG", said);
+    });
+    modem.say(&format!("+CEREG: {stat}"));
+    is_now(rig, &json!(roaming));
+}
+
+fn moved(rig: &Rig, roaming: bool) -> u64 {
+    let rows = usage(rig, "day,roaming");
+    rows.iter()
+        .filter(|row| row["roaming"] == roaming)
+        .map(|row| sum(std::slice::from_ref(row), "bytes_down"))
+        .sum()
+}
+
+#[test]
+fn only_what_is_moved_roaming_counts_for_a_threshold_on_roaming() {
+    let contexts = Some(ContextHabits::default());
+    let modem = FakeModem::start(Some(&Card::new(CardKind::Usim)), Habits { contexts, ..Habits::default() });
+    let (mut rig, origin) = (on(&modem), Origin::start());
+    is_now(&rig, &json!(false));
+    let app = rig.app("third-party");
+    rig.grant(&app, "network.connect=127.0.0.1", "blanket");
+    let set = done(&rig, &["usage", "threshold", "100kB", "--roaming"]);
+    assert_eq!((&set["when"], &set["moved"], &set["reached"]), (&json!("roaming"), &json!(0), &json!(false)));
+    let (_, who) = Control::of(&rig).run(&app);
+    let run = rig.run(&app);
+    let get = |rig: &Rig, run: &rig::Run, bytes: usize| {
+        rig.curl(["--proxy", &run.http, &origin.url(&format!("/big?bytes={bytes}"))])
+    };
+    // At home nothing is asked about, however much it is.
+    for _ in 0..2 {
+        assert_eq!(get(&rig, &run, 300_000).body.len(), 300_000);
+    }
+    let still = Bulk::begin(rig.ports(), &who, Way::Tunnel(Door::Connect), To::Client, Pace::Still);
+    // Its queues fill at the bearer's rate.
+    let (mut last, mut since) = (0, Instant::now());
+    let home = wait::until("it to be stuck", || {
+        let now = moved(&rig, false);
+        if std::mem::replace(&mut last, now) != now {
+            since = Instant::now();
+        }
+        (now > 610_000 && since.elapsed() > Duration::from_millis(500)).then_some(now)
+    });
+    registers(&rig, &modem, 5, true);
+    // What an open flow has moved was moved at home.
+    assert_eq!((moved(&rig, true), moved(&rig, false) >= home), (0, true));
+    assert_eq!(rig.metric("mexegate_bearer_roaming{bearer=\"mobile\"}"), 1.0);
+    let (listed, limit) = (done(&rig, &["usage", "thresholds"]), json!(false));
+    assert_eq!(listed["items"][0]["reached"], limit, "{listed}");
+    still.cut_by(|| assert_eq!(get(&rig, &run, 150_000).body.len(), 150_000));
+    let refused = |rig: &Rig, run: &rig::Run| {
+        assert_eq!(get(rig, run, 1).reason().as_deref(), Some("usage-threshold"));
+    };
+    refused(&rig, &run);
+    // Both sums are those of the journal.
+    wait::until("the flows' ends", || (journalled(&rig).2 == 4).then_some(()));
+    assert_eq!(moved(&rig, true) + moved(&rig, false), journalled(&rig).1);
+    assert!(moved(&rig, true) >= 150_000);
+    registers(&rig, &modem, 1, false);
+    assert_eq!(get(&rig, &run, 1000).body.len(), 1000);
+    // All of it outlives the gate.
+    let before = (moved(&rig, true), moved(&rig, false));
+    rig.stop();
+    modem.with_contexts(|side| {
+        side.registered.insert("+CEREG", "0,5");
+    });
+    rig.start_again();
+    is_now(&rig, &json!(true));
+    assert_eq!((moved(&rig, true), moved(&rig, false)), before);
+    let run = rig.run(&app);
+    refused(&rig, &run);
+    // A modem that does not say may be anywhere.
+    registers(&rig, &modem, 1, false);
+    assert_eq!(get(&rig, &run, 1000).body.len(), 1000);
+    modem.with_contexts(|side| side.registered.clear());
+    modem.say("+CEREG: 0");
+    is_now(&rig, &Value::Null);
+    refused(&rig, &run);
+    let said = rig.journal(["--kind", "change"]);
+    let said: Vec<_> = said.iter().filter(|record| record["action"] == "bearer.roaming").collect();
+    assert!(said.iter().any(|record| record["detail"]["roaming"] == true), "{said:?}");
+    let id = done(&rig, &["usage", "thresholds"])["items"][0]["id"].to_string();
+    done(&rig, &["usage", "remove", &id]);
+    assert_eq!(get(&rig, &run, 1000).body.len(), 1000);
+}
+
+#[test]
+fn whether_another_bearer_is_roaming_is_said_by_the_configuration() {
+    let origin = Origin::start();
+    let mut rig = usual().prepare();
+    let usual = std::fs::read_to_string(rig.config_file()).unwrap();
+    let with = |roaming: &str| format!("{usual}[[bearer]]\nname = \"wire\"\nkind = \"static\"\n{roaming}\n");
+    packages::write(&rig.config_file(), with("").as_bytes());
+    rig.start_again();
+    is_now(&rig, &Value::Null);
+    let app = rig.app("third-party");
+    rig.grant(&app, "network.connect=127.0.0.1", "blanket");
+    done(&rig, &["usage", "threshold", "1B", "--roaming", "--bearer", "wire"]);
+    let run = rig.run(&app);
+    let hello = origin.url("/hello");
+    let reply = || rig.curl(["--proxy", &run.http, &hello]);
+    for _ in 0..2 {
+        assert_eq!(reply().text(), "hello\n", "a device is at home unless it is said");
+    }
+    packages::write(&rig.config_file(), with("roaming = true").as_bytes());
+    rig.signal(rustix::process::Signal::HUP);
+    is_now(&rig, &json!(true));
+    assert_eq!(reply().text(), "hello\n");
+    wait::until("it to be counted", || {
+        (reply().reason().as_deref() == Some("usage-threshold")).then_some(())
+    });
+    packages::write(&rig.config_file(), with("").as_bytes());
+    rig.signal(rustix::process::Signal::HUP);
+    is_now(&rig, &Value::Null);
+    assert_eq!(reply().text(), "hello\n");
 }

@@ -25,9 +25,15 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    /// Whatever but where the modem is registered: `accounting` has that.
     async fn event(&mut self) -> What {
-        let event = tokio::time::timeout(Duration::from_secs(20), self.events.recv()).await;
-        event.expect("an event in time").unwrap().what
+        loop {
+            let event = tokio::time::timeout(Duration::from_secs(20), self.events.recv()).await;
+            let what = event.expect("an event in time").unwrap().what;
+            if !matches!(what, What::Roaming(_)) {
+                return what;
+            }
+        }
     }
 
     fn heard(&self, begin: &str) -> Vec<String> {

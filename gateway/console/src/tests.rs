@@ -135,7 +135,7 @@ fn sum() -> Value {
 }
 
 fn threshold() -> Value {
-    json!({"id": 1, "app": "weather", "bearer": "wwan0", "per": "day", "bytes": 10, "moved": 20, "reached": true})
+    json!({"id": 1, "app": "weather", "bearer": "wwan0", "when": "roaming", "per": "day", "bytes": 10, "moved": 20, "reached": true})
 }
 
 fn flow() -> Value {

@@ -43,6 +43,7 @@ pub struct Threshold {
     id: u64,
     app: Option<AppId>,
     bearer: Option<Foreign>,
+    when: Option<Word>,
     per: Word,
     bytes: Bytes,
     moved: Bytes,

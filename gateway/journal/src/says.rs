@@ -100,6 +100,7 @@ const CHANGES: &[(&str, &str)] = &[
     ("bearer.found", "a bearer can be used"),
     ("bearer.lost", "a bearer can be used no longer"),
     ("bearer.renegotiate", "the network changed what a bearer gives"),
+    ("bearer.roaming", "a bearer went to another operator's network, or came back"),
     ("bearer.session-lost", "the network ended a session of a bearer"),
     ("call.end", "a call ended"),
     ("card.change", "the card's contents changed"),

@@ -23,6 +23,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 
 /// The schema that this build writes.
@@ -205,6 +206,26 @@ mod tests {
                 assert_eq!(strict, 1, "{table}");
             }
         }
+    }
+
+    #[test]
+    fn usage_that_was_counted_before_roaming_was_told_apart_is_kept_as_at_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("j.db");
+        let conn = Connection::open(&path).unwrap();
+        for script in &MIGRATIONS[..5] {
+            conn.execute_batch(script).unwrap();
+        }
+        conn.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        conn.pragma_update(None, "user_version", 5).unwrap();
+        let row = "INSERT INTO usage VALUES (20000, 'a', 'background', 'cell', 1, 2, 3, 4, 5, 6)";
+        conn.execute(row, []).unwrap();
+        drop(conn);
+        drop(open(&path).unwrap());
+        let rows = crate::usage::usage(&path, 20_000, 20_000).unwrap();
+        let [(key, usage)] = rows.as_slice() else { panic!("{rows:?}") };
+        assert_eq!((key.day, &*key.bearer, key.roaming), (20_000, "cell", false));
+        assert_eq!((usage.bytes_up, usage.dropped_down, usage.flow_ms), (1, 4, 6));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct UsageKey {
     pub class: Arc<str>,
     /// The bearer.
     pub bearer: Arc<str>,
+    /// Whether the device was on another operator's network.
+    pub roaming: bool,
 }
 
 /// What was moved.
@@ -78,15 +80,15 @@ pub fn usage(path: &Path, first: i64, last: i64) -> Result<Vec<(UsageKey, Usage)
         return Ok(Vec::new());
     }
     let read = || {
-        let sql = "SELECT day, app, class, bearer, bytes_up, bytes_down, dropped_up, dropped_down, flows, flow_ms \
-                   FROM usage WHERE day BETWEEN ?1 AND ?2 ORDER BY day, app, class, bearer";
+        let sql = "SELECT day, app, class, bearer, roaming, bytes_up, bytes_down, dropped_up, dropped_down, flows, flow_ms \
+                   FROM usage WHERE day BETWEEN ?1 AND ?2 ORDER BY day, app, class, bearer, roaming";
         conn.prepare(sql)?.query_map([first, last], one)?.collect::<rusqlite::Result<_>>()
     };
     read().map_err(JournalError::database("read the usage from", &path))
 }
 
-/// The first schema that has the table.
-const FIRST_SCHEMA: i64 = 5;
+/// The first schema that has the table as it is.
+const FIRST_SCHEMA: i64 = 6;
 
 fn one(row: &Row<'_>) -> rusqlite::Result<(UsageKey, Usage)> {
     let app: String = row.get(1)?;
@@ -96,15 +98,16 @@ fn one(row: &Row<'_>) -> rusqlite::Result<(UsageKey, Usage)> {
         app: app.parse().map_err(wrong)?,
         class: row.get::<_, String>(2)?.into(),
         bearer: row.get::<_, String>(3)?.into(),
+        roaming: row.get(4)?,
     };
     let number = |index| row.get::<_, i64>(index).map(unsigned);
     let usage = Usage {
-        bytes_up: number(4)?,
-        bytes_down: number(5)?,
-        dropped_up: number(6)?,
-        dropped_down: number(7)?,
-        flows: number(8)?,
-        flow_ms: number(9)?,
+        bytes_up: number(5)?,
+        bytes_down: number(6)?,
+        dropped_up: number(7)?,
+        dropped_down: number(8)?,
+        flows: number(9)?,
+        flow_ms: number(10)?,
     };
     Ok((key, usage))
 }
@@ -119,11 +122,12 @@ pub(crate) fn add(conn: &Connection, more: &[(UsageKey, Usage)]) -> rusqlite::Re
         let sql = "DELETE FROM usage WHERE day = (SELECT min(day) FROM usage) AND day < ?1";
         conn.prepare_cached(sql)?.execute([newest.saturating_sub(USAGE_DAYS)])?;
     }
-    let sql = "INSERT INTO usage (day, app, class, bearer, bytes_up, bytes_down, dropped_up, dropped_down, flows, flow_ms) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-               ON CONFLICT (day, app, class, bearer) DO UPDATE SET \
-                 bytes_up = bytes_up + ?5, bytes_down = bytes_down + ?6, dropped_up = dropped_up + ?7, \
-                 dropped_down = dropped_down + ?8, flows = flows + ?9, flow_ms = flow_ms + ?10";
+    let sql = "INSERT INTO usage \
+                 (day, app, class, bearer, roaming, bytes_up, bytes_down, dropped_up, dropped_down, flows, flow_ms) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+               ON CONFLICT (day, app, class, bearer, roaming) DO UPDATE SET \
+                 bytes_up = bytes_up + ?6, bytes_down = bytes_down + ?7, dropped_up = dropped_up + ?8, \
+                 dropped_down = dropped_down + ?9, flows = flows + ?10, flow_ms = flow_ms + ?11";
     let mut statement = conn.prepare_cached(sql)?;
     for (key, usage) in more {
         statement.execute(params![
@@ -131,6 +135,7 @@ pub(crate) fn add(conn: &Connection, more: &[(UsageKey, Usage)]) -> rusqlite::Re
             key.app.as_str(),
             key.class,
             key.bearer,
+            key.roaming,
             signed(usage.bytes_up),
             signed(usage.bytes_down),
             signed(usage.dropped_up),

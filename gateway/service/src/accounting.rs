@@ -1,4 +1,4 @@
-//! Accounts: what each app moved, by traffic class, bearer and local day. Open flows tell what came in since they told
+//! Accounts: what each app moved, by traffic class, bearer and local day, on the own operator's network or roaming. Open flows tell what came in since they told
 //! last, so every byte is counted once; every few seconds, and before anybody looks, the sums go to the database. What a
 //! threshold allows is decided in [`thresholds`].
 
@@ -14,6 +14,7 @@ use mexe_model::AppId;
 use mexe_qos::{LocalDate, Tally, TrafficClass};
 
 use self::thresholds::Thresholds;
+use crate::bearer::Bearer;
 use crate::clock;
 use crate::gate::Gate;
 
@@ -43,27 +44,28 @@ impl Accounts {
         let mut tally = Tally::default();
         tally.turn_to(today());
         for (key, usage) in earlier {
-            tally.add(date(key.day), &key.app, &key.bearer, moved(&usage));
+            tally.add(date(key.day), &key.app, &key.bearer, key.roaming, moved(&usage));
         }
         let state = Mutex::new(State { pending: HashMap::new(), tally });
         Self { state, writing: tokio::sync::Mutex::default(), thresholds }
     }
 
-    /// An app moved that, now.
-    pub fn add(&self, app: &AppId, class: TrafficClass, bearer: &Arc<str>, usage: Usage) {
+    /// An app moved that over that bearer, now.
+    pub fn add(&self, app: &AppId, class: TrafficClass, bearer: &Bearer, usage: Usage) {
         if usage == Usage::default() {
             return;
         }
-        let today = today();
+        let (today, roaming) = (today(), bearer.is_roaming());
         let key = UsageKey {
             day: today.day,
             app: app.clone(),
             class: class.as_str().into(),
-            bearer: Arc::clone(bearer),
+            bearer: Arc::clone(bearer.name()),
+            roaming,
         };
         let mut state = self.locked();
         state.tally.turn_to(today);
-        state.tally.add(today, app, bearer, moved(&usage));
+        state.tally.add(today, app, bearer.name(), roaming, moved(&usage));
         state.pending.entry(key).or_default().add(&usage);
     }
 

@@ -83,7 +83,7 @@ impl Entry {
             flows: 0,
             flow_ms: millis,
         };
-        accounts.add(&self.app, self.class, self.bearer.name(), usage);
+        accounts.add(&self.app, self.class, &self.bearer, usage);
     }
 
     fn shown(&self) -> serde_json::Value {
@@ -116,7 +116,7 @@ impl Flows {
     /// A flow opened.
     pub fn add(&self, entry: Entry, accounts: &Accounts) {
         let one = Usage { flows: 1, ..Usage::default() };
-        accounts.add(&entry.app, entry.class, entry.bearer.name(), one);
+        accounts.add(&entry.app, entry.class, &entry.bearer, one);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.id, entry);
     }
 

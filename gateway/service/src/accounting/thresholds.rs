@@ -12,6 +12,7 @@ use mexe_relay::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::bearer::Bearer;
 use crate::clock;
 use crate::flows::Entry;
 use crate::gate::Gate;
@@ -135,9 +136,10 @@ async fn store(gate: &Gate, set: Set, action: &'static str, one: &Numbered) -> R
 }
 
 /// Whether this app may move nothing more over that bearer without being permitted to.
-pub fn is_reached(gate: &Gate, app: &AppId, bearer: &str) -> bool {
+pub fn is_reached(gate: &Gate, app: &AppId, bearer: &Bearer) -> bool {
+    let concerned = |one: &&Numbered| one.threshold.concerns(app, bearer.name(), bearer.is_roaming());
     let all = gate.accounts.thresholds.locked();
-    let mut concerned = all.thresholds.iter().filter(|one| one.threshold.concerns(app, bearer)).peekable();
+    let mut concerned = all.thresholds.iter().filter(concerned).peekable();
     concerned.peek().is_some()
         && gate.accounts.tally(|tally| concerned.any(|one| tally.has_reached(&one.threshold)))
 }
@@ -145,7 +147,7 @@ pub fn is_reached(gate: &Gate, app: &AppId, bearer: &str) -> bool {
 /// Cuts what is open beyond a threshold and not permitted to be.
 pub fn look(gate: &Arc<Gate>) {
     for entry in gate.flows.all() {
-        if is_reached(gate, &entry.app, entry.bearer.name())
+        if is_reached(gate, &entry.app, &entry.bearer)
             && !may_go_on(gate, &entry)
             && gate.cut(&Key::Flow(entry.id), Reason::UsageThreshold).flows > 0
         {

@@ -1,10 +1,10 @@
-//! The bearers of the configuration, each with its control; and what their news mean for the gate: a line in the journal,
-//! a word to whoever watches, the series. Whoever needs to know more (admission, the arbiters of capacity) watches them too.
+//! The bearers of the configuration, each with its control: which there are, which of them a flow goes over, and what is
+//! asked of each. What becomes of them is heard by whoever watches them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mexe_journal::Record;
 use mexe_model::BitRate;
 use mexe_qos::Attributes;
 use prometheus::{IntCounter, IntCounterVec};
@@ -17,15 +17,11 @@ use super::fixed::Fixed;
 use super::linux::LinuxControl;
 use super::modem::ModemControl;
 use super::{
-    BearerEvent, Capacity, DEADLINE, Granted, NegotiationFault, NetworkControl, Report, Request, SessionId,
-    Status, What, Why,
+    BearerEvent, DEADLINE, Granted, NegotiationFault, NetworkControl, Report, Request, SessionId, Status, Why,
 };
-use crate::clock;
 use crate::config::{self, BearerKind, CamaraSettings, DeviceQueues};
-use crate::events::Event;
 use crate::gate::Gate;
 use crate::observe::BearerSeries;
-use crate::qos;
 use crate::qos::shaping::Shared;
 
 /// One bearer.
@@ -36,6 +32,8 @@ pub struct Bearer {
     camara: Option<CamaraSettings>,
     control: Arc<dyn NetworkControl>,
     shaping: Shared,
+    /// How what flows move over it is counted now.
+    counts_as_roaming: AtomicBool,
     negotiations: IntCounterVec,
     moved: [IntCounter; 2],
 }
@@ -48,10 +46,11 @@ impl Bearer {
         control: Arc<dyn NetworkControl>,
         negotiations: IntCounterVec,
     ) -> Self {
-        let shaping = Shared::new(true, false, Capacity::default());
+        let shaping = Shared::new(true, false, super::Capacity::default());
         let moved = ["up", "down"].map(|way| IntCounter::new(way, way).expect("a name"));
         let (kind, device, camara) = (BearerKind::Static, None, None);
-        Self { report, kind, device, camara, control, shaping, negotiations, moved }
+        let counts_as_roaming = AtomicBool::new(false);
+        Self { report, kind, device, camara, control, shaping, counts_as_roaming, negotiations, moved }
     }
 
     /// Its name.
@@ -133,6 +132,22 @@ impl Bearer {
         &self.shaping
     }
 
+    /// Whether what is moved over it is moved on another operator's network. A modem that does not say is taken to be there:
+    /// that may cost more.
+    pub fn is_roaming(&self) -> bool {
+        self.counts_as_roaming.load(Ordering::Acquire)
+    }
+
+    /// Counts what is moved from now on as it is said to be. `before` is done first, where that changes anything: what was
+    /// moved is counted as it was moved.
+    pub fn count_roaming(&self, before: impl FnOnce()) {
+        let roaming = self.status().roaming.unwrap_or(self.kind == BearerKind::Modem);
+        if self.is_roaming() != roaming {
+            before();
+            self.counts_as_roaming.store(roaming, Ordering::Release);
+        }
+    }
+
     /// Its flows moved so many bytes more, up and down.
     pub fn moved(&self, bytes: [u64; 2]) {
         self.moved.iter().zip(bytes).for_each(|(series, bytes)| series.inc_by(bytes));
@@ -195,6 +210,7 @@ impl Bearer {
             "since": status.since.to_string(),
             "uplink": status.capacity.up,
             "downlink": status.capacity.down,
+            "roaming": status.roaming,
             "sessions": sessions,
         })
     }
@@ -267,20 +283,26 @@ impl Bearers {
                 not_controlled(&report, "this version cannot control bearers of kind tunnel")
             }
         };
+        if let Some(roaming) = configured.roaming {
+            report.roams(Some(roaming));
+        }
         for result in NegotiationFault::CODES.into_iter().chain([GRANTED, OTHERWISE]) {
             series.negotiations.with_label_values(&[configured.name.as_str(), result]);
         }
         let name = configured.name.as_str();
-        self.all.push(Arc::new(Bearer {
+        let bearer = Bearer {
             report,
             kind: configured.kind,
             device: configured.device.clone(),
             camara: configured.camara.clone(),
             control,
             shaping: Shared::new(is_shared, configured.kind == BearerKind::Linux, ceiling),
+            counts_as_roaming: AtomicBool::new(false),
             negotiations: series.negotiations.clone(),
             moved: ["up", "down"].map(|way| series.bytes.with_label_values(&[name, way])),
-        }));
+        };
+        bearer.count_roaming(|| {});
+        self.all.push(Arc::new(bearer));
     }
 
     /// The bearer of that name.
@@ -296,6 +318,29 @@ impl Bearers {
     /// The one that streams are promised something on: that which new flows go over, else the first.
     pub fn first(&self) -> Option<&Arc<Bearer>> {
         self.choose().or_else(|| self.all.first())
+    }
+
+    /// Begins to follow them, as long as the gate runs.
+    pub fn follow(&self, gate: &Arc<Gate>) {
+        for (_, modem) in &self.modems {
+            tokio::spawn(Arc::clone(modem).run());
+        }
+        for (_, operator) in &self.operators {
+            let (operator, stopping) = (Arc::clone(operator), Arc::clone(gate));
+            // A stop waits until it has given its sessions back.
+            gate.spawn(async move { operator.run(stopping.stopped()).await });
+        }
+        for device in &self.devices {
+            if let Err(error) = device.follow() {
+                tracing::error!(%error, "a network device cannot be followed");
+            }
+            let (device, stopping) = (Arc::clone(device), Arc::clone(gate));
+            // A stop waits until it is as it was.
+            gate.spawn(async move {
+                stopping.stopped().await;
+                let _ = tokio::task::spawn_blocking(move || device.leave()).await;
+            });
+        }
     }
 
     /// Every one of them, in the order of the configuration.
@@ -323,13 +368,9 @@ impl Bearers {
         self.iter().map(Bearer::shown).collect()
     }
 
-    /// Name, whether it is up, and what it carries: for the series.
-    pub fn stock(&self) -> Vec<(Arc<str>, bool, Capacity)> {
-        let one = |bearer: &Bearer| {
-            let status = bearer.status();
-            (Arc::clone(bearer.name()), status.is_up(), status.capacity)
-        };
-        self.iter().map(one).collect()
+    /// Name, and how it is: for the series.
+    pub fn stock(&self) -> Vec<(Arc<str>, Status)> {
+        self.iter().map(|bearer| (Arc::clone(bearer.name()), bearer.status())).collect()
     }
 
     /// Takes up the rates of another configuration; bearers that come, go or are controlled otherwise do so at the next
@@ -347,7 +388,12 @@ impl Bearers {
                     && queues
             };
             match self.get(&bearer.name).filter(same) {
-                Some(known) => known.report.allow(bearer.ceiling()),
+                Some(known) => {
+                    known.report.allow(bearer.ceiling());
+                    if bearer.kind != BearerKind::Modem {
+                        known.report.roams(bearer.roaming);
+                    }
+                }
                 None => others = true,
             }
         }
@@ -358,108 +404,6 @@ impl Bearers {
 fn not_controlled(report: &Arc<Report>, says: &str) -> Arc<dyn NetworkControl> {
     report.down(Why::new("kind-not-supported", says));
     Arc::new(Fixed::as_reported(Arc::clone(report)))
-}
-
-/// Follows the bearers as long as the gate runs.
-pub async fn keep(gate: Arc<Gate>) {
-    let mut events = gate.bearers.watch();
-    for (_, modem) in &gate.bearers.modems {
-        tokio::spawn(Arc::clone(modem).run());
-    }
-    for (_, operator) in &gate.bearers.operators {
-        let (operator, stopping) = (Arc::clone(operator), Arc::clone(&gate));
-        // A stop waits until it has given its sessions back.
-        gate.spawn(async move { operator.run(stopping.stopped()).await });
-    }
-    for device in &gate.bearers.devices {
-        if let Err(error) = device.follow() {
-            tracing::error!(%error, "a network device cannot be followed");
-        }
-        let (device, stopping) = (Arc::clone(device), Arc::clone(&gate));
-        // A stop waits until it is as it was.
-        gate.spawn(async move {
-            stopping.stopped().await;
-            let _ = tokio::task::spawn_blocking(move || device.leave()).await;
-        });
-    }
-    // What was told before anybody listened.
-    qos::capacity_changed(&gate);
-    loop {
-        let event = tokio::select! {
-            () = gate.stopped() => return,
-            event = events.recv() => event,
-        };
-        match event {
-            Ok(event) => {
-                note(&gate, event.clone());
-                heed(&gate, &event);
-            }
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                tracing::warn!(missed, "bearers changed faster than it could be written down");
-                look(&gate);
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-/// What it means for streams and flows. What a bearer may promise is another when it carries more or less: then guarantees
-/// are judged anew.
-fn heed(gate: &Gate, event: &BearerEvent) {
-    match &event.what {
-        What::Renegotiated(session, given) => qos::network::renegotiated(gate, *session, **given),
-        What::SessionLost(session, why) => qos::network::session_lost(gate, *session, why),
-        What::Lost(why) => {
-            qos::network::bearer_lost(gate, &event.bearer, why);
-            qos::capacity_changed(gate);
-        }
-        What::Found(_) => {
-            qos::capacity_changed(gate);
-            qos::network::bearer_found(gate);
-        }
-        What::Capacity(_) => qos::capacity_changed(gate),
-    }
-}
-
-/// Every bearer as it is now, because some of what happened was missed.
-fn look(gate: &Gate) {
-    for bearer in gate.bearers.iter() {
-        if let Some(why) = bearer.status().down {
-            qos::network::bearer_lost(gate, bearer.name(), &why);
-        }
-    }
-    qos::network::compare(gate);
-    qos::capacity_changed(gate);
-    qos::network::bearer_found(gate);
-}
-
-fn note(gate: &Gate, event: BearerEvent) {
-    let BearerEvent { bearer, what } = &event;
-    let (action, detail) = match what {
-        // The air changes every second: that is for the series.
-        What::Capacity(_) => {
-            gate.events.tell(Event::Bearer(event));
-            return;
-        }
-        What::Found(capacity) => {
-            ("bearer.found", json!({ "uplink": capacity.up, "downlink": capacity.down }))
-        }
-        What::Lost(why) => ("bearer.lost", json!({ "why": why.code, "says": why.says })),
-        What::Renegotiated(session, given) => {
-            ("bearer.renegotiate", json!({ "session": session.to_string(), "given": given }))
-        }
-        What::SessionLost(session, why) => {
-            let detail = json!({ "session": session.to_string(), "why": why.code, "says": why.says });
-            ("bearer.session-lost", detail)
-        }
-    };
-    tracing::info!(%bearer, action, %detail, "a bearer changed");
-    gate.journal.note(Record {
-        target: Some(bearer.to_string()),
-        detail: Some(detail),
-        ..Record::change(clock::wall(), action)
-    });
-    gate.events.tell(Event::Bearer(event));
 }
 
 /// So many events a watcher may lag behind.

@@ -10,6 +10,7 @@ pub mod fixed;
 mod keeper;
 pub mod linux;
 pub mod modem;
+mod news;
 mod report;
 
 use std::fmt;
@@ -23,7 +24,8 @@ use mexe_qos::Attributes;
 use serde_json::{Value, json};
 
 pub use self::fault::{NegotiationFault, Why};
-pub use self::keeper::{Bearer, Bearers, bytes_per_second, keep};
+pub use self::keeper::{Bearer, Bearers, bytes_per_second};
+pub use self::news::keep;
 pub use self::report::{Report, Session};
 
 /// The longest that a negotiation may take, whatever the bearer does.
@@ -57,6 +59,8 @@ pub struct Status {
     pub down: Option<Why>,
     /// What it carries while it is up.
     pub capacity: Capacity,
+    /// Whether it is on another operator's network; `None` where nobody can tell.
+    pub roaming: Option<bool>,
     /// Since when it is up, or down.
     pub since: WallTime,
 }
@@ -86,6 +90,7 @@ impl BearerEvent {
                 json!({ "uplink": capacity.up, "downlink": capacity.down })
             }
             What::Lost(why) => json!({ "why": why.code }),
+            What::Roaming(roaming) => json!({ "roaming": roaming }),
             What::Renegotiated(session, given) => json!({ "session": session.to_string(), "given": given }),
             What::SessionLost(session, why) => json!({ "session": session.to_string(), "why": why.code }),
         };
@@ -105,6 +110,8 @@ pub enum What {
     Lost(Why),
     /// It can be used.
     Found(Capacity),
+    /// It is on another operator's network from now on, or at home again; `None`: nobody can tell.
+    Roaming(Option<bool>),
     /// The network gives that session something else than before.
     Renegotiated(SessionId, Box<Attributes>),
     /// The network ended that session.
@@ -118,6 +125,7 @@ impl What {
             Self::Capacity(_) => "capacity",
             Self::Found(_) => "found",
             Self::Lost(_) => "lost",
+            Self::Roaming(_) => "roaming",
             Self::Renegotiated(..) => "renegotiated",
             Self::SessionLost(..) => "session-lost",
         }

@@ -44,7 +44,7 @@ static LAST_SESSION: AtomicU64 = AtomicU64::new(0);
 impl Report {
     /// Of a bearer that is down for that reason at first.
     pub fn new(name: &str, ceiling: Capacity, events: broadcast::Sender<BearerEvent>, why: Why) -> Self {
-        let status = Status { down: Some(why), capacity: ceiling, since: clock::wall() };
+        let status = Status { down: Some(why), capacity: ceiling, roaming: None, since: clock::wall() };
         let inner = Inner { ceiling, ..Inner::default() };
         let (status, losses) = (watch::Sender::new(status), AtomicU64::new(0));
         Self { name: name.into(), status, events, losses, inner: Mutex::new(inner) }
@@ -81,10 +81,11 @@ impl Report {
         inner.offered = offered;
         let capacity = offered.within(inner.ceiling);
         drop(inner);
-        if self.status.borrow().is_up() {
+        let before = self.status();
+        if before.is_up() {
             return self.carries(capacity);
         }
-        self.status.send_replace(Status { down: None, capacity, since: clock::wall() });
+        self.status.send_replace(Status { down: None, capacity, since: clock::wall(), ..before });
         self.tell(What::Found(capacity));
     }
 
@@ -103,6 +104,15 @@ impl Report {
         self.status.send_replace(Status { down: Some(why.clone()), since, ..before });
         if before.is_up() {
             self.tell(What::Lost(why));
+        }
+    }
+
+    /// It is on another operator's network from now on, or is not; `None`: nobody can tell.
+    pub fn roams(&self, roaming: Option<bool>) {
+        let changed =
+            self.status.send_if_modified(|status| std::mem::replace(&mut status.roaming, roaming) != roaming);
+        if changed {
+            self.tell(What::Roaming(roaming));
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Up to this day; today when left out
     #[arg(long, value_name = "DATE")]
     until: Option<Date>,
-    /// What stays apart: day, app, class, bearer
+    /// What stays apart: day, app, class, bearer, roaming
     #[arg(long, value_name = "PART", value_delimiter = ',', default_value = "day,app,class,bearer")]
     by: Vec<String>,
 }
@@ -47,6 +47,9 @@ enum Verb {
         /// Over this bearer; without it, over all
         #[arg(long, value_name = "BEARER")]
         bearer: Option<String>,
+        /// Only what is moved while the device is on another operator's network
+        #[arg(long)]
+        roaming: bool,
     },
     /// Take a threshold away
     Remove {
@@ -68,16 +71,20 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
                 ("per", "PER"),
                 ("app", "APP"),
                 ("bearer", "BEARER"),
+                ("when", "WHEN"),
                 ("moved", "MOVED"),
                 ("reached", "REACHED"),
             ];
             global.print(&answer, |answer| output::list(answer, &columns, "no thresholds are set"))
         }
-        Some(Verb::Threshold { bytes, per, app, bearer }) => {
+        Some(Verb::Threshold { bytes, per, app, bearer, roaming }) => {
             let mut body = json!({ "bytes": bytes, "per": per });
             if let Some(body) = body.as_object_mut() {
                 body.extend(app.iter().map(|app| ("app".to_owned(), json!(app))));
                 body.extend(bearer.iter().map(|bearer| ("bearer".to_owned(), json!(bearer))));
+                if *roaming {
+                    body.insert("when".to_owned(), json!("roaming"));
+                }
             }
             let answer = global.with_gate(async |mut gate| Ok(gate.post(&path, &body).await?))?;
             global.print(&answer, |answer| format!("threshold {} is set", output::cell(answer.get("id"))))
@@ -101,7 +108,8 @@ fn shown(args: &Args, global: &Global) -> Result<Exit, Stop> {
         }
     }
     let answer = global.with_gate(async |mut gate| Ok(gate.get(&path).await?))?;
-    let parts = [("day", "DAY"), ("app", "APP"), ("class", "CLASS"), ("bearer", "BEARER")];
+    let parts =
+        [("day", "DAY"), ("app", "APP"), ("class", "CLASS"), ("bearer", "BEARER"), ("roaming", "ROAMING")];
     let sums = [
         ("bytes_up", "UP"),
         ("bytes_down", "DOWN"),

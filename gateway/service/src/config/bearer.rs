@@ -23,6 +23,8 @@ pub struct Bearer {
     pub device: Option<String>,
     /// What the gate puts on a network device.
     pub queues: DeviceQueues,
+    /// Whether it is another operator's network, where the gate cannot find out.
+    pub roaming: Option<bool>,
     /// How a modem is used.
     pub modem: ModemSettings,
     /// How an operator's API is used.
@@ -58,6 +60,7 @@ impl Bearer {
             kind: BearerKind::Static,
             device: None,
             queues: DeviceQueues::None,
+            roaming: None,
             modem: ModemSettings::default(),
             camara: None,
             uplink: None,
@@ -100,6 +103,8 @@ pub(super) fn checked(
             ("context", bearer.context.is_some(), &[BearerKind::Modem]),
             ("packets", bearer.packets.is_some(), &[BearerKind::Modem]),
             ("queues", bearer.queues.is_some(), &[BearerKind::Linux]),
+            // A modem tells itself, and an operator's API is no way for packets.
+            ("roaming", bearer.roaming.is_some(), &[BearerKind::Linux, BearerKind::Static]),
         ] {
             if is_set && !kinds.contains(&bearer.kind) {
                 let kind = bearer.kind.as_str();
@@ -159,6 +164,7 @@ fn taken(bearer: &RawBearer, camara: Option<CamaraSettings>) -> Bearer {
         kind: bearer.kind,
         device: bearer.device.clone(),
         queues: bearer.queues.unwrap_or_default(),
+        roaming: bearer.roaming,
         modem: ModemSettings {
             context: bearer.context.unwrap_or(usual.context),
             apn: bearer.apn.clone(),

@@ -201,6 +201,9 @@ pub(super) struct RawBearer {
     /// The queues that the gate puts on a network device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queues: Option<DeviceQueues>,
+    /// Whether it is another operator's network, where the gate cannot find out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) roaming: Option<bool>,
     /// An operator's quality-on-demand API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) camara: Option<RawCamara>,

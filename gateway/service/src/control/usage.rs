@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::civil::Date;
 use mexe_journal::{Usage, UsageKey};
 use mexe_model::{AppId, Reason};
-use mexe_qos::{Period, Threshold};
+use mexe_qos::{Period, Threshold, When};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -36,7 +36,10 @@ pub(super) struct Wanted {
     by: Option<String>,
 }
 
-const PARTS: [&str; 4] = ["day", "app", "class", "bearer"];
+const PARTS: [&str; 5] = ["day", "app", "class", "bearer", ROAMING];
+
+/// Added up unless it is asked for.
+const ROAMING: &str = "roaming";
 
 pub(super) async fn usage(
     State(gate): State<Arc<Gate>>,
@@ -62,9 +65,12 @@ pub(super) async fn usage(
 }
 
 fn parts(by: Option<&str>) -> Result<Vec<&'static str>, Problem> {
-    let Some(by) = by else { return Ok(PARTS.to_vec()) };
+    let Some(by) = by else {
+        return Ok(PARTS.into_iter().filter(|part| *part != ROAMING).collect());
+    };
     let known = |word: &str| PARTS.into_iter().find(|part| *part == word);
-    let wrong = |word: &str| Problem::malformed(format!("`{word}` is none of day, app, class and bearer"));
+    let wrong =
+        |word: &str| Problem::malformed(format!("`{word}` is none of day, app, class, bearer and roaming"));
     by.split(',').map(|word| known(word).ok_or_else(|| wrong(word))).collect()
 }
 
@@ -73,6 +79,7 @@ fn named(key: &UsageKey, part: &str) -> String {
         "day" => accounting::civil(key.day).map_or_else(|| key.day.to_string(), |date| date.to_string()),
         "app" => key.app.to_string(),
         "class" => key.class.to_string(),
+        ROAMING => key.roaming.to_string(),
         _ => key.bearer.to_string(),
     }
 }
@@ -86,7 +93,11 @@ fn shown(by: &[&str], names: Vec<String>, usage: &Usage) -> Value {
         "flows": usage.flows,
         "flow_ms": usage.flow_ms,
     });
-    let names = by.iter().zip(names).map(|(part, name)| ((*part).to_owned(), Value::String(name)));
+    let value = |part: &str, name: String| match part {
+        ROAMING => Value::Bool(name == "true"),
+        _ => Value::String(name),
+    };
+    let names = by.iter().zip(names).map(|(part, name)| ((*part).to_owned(), value(part, name)));
     names.chain(sums.as_object().cloned().unwrap_or_default()).collect::<serde_json::Map<_, _>>().into()
 }
 
@@ -95,6 +106,7 @@ fn shown(by: &[&str], names: Vec<String>, usage: &Usage) -> Value {
 struct NewThreshold {
     app: Option<AppId>,
     bearer: Option<Arc<str>>,
+    when: Option<When>,
     per: Period,
     bytes: Amount,
 }
@@ -112,14 +124,14 @@ pub(super) async fn thresholds(State(gate): State<Arc<Gate>>) -> Json<Items<Valu
 }
 
 pub(super) async fn set(State(gate): State<Arc<Gate>>, Whole(body): Whole) -> Result<Response, Problem> {
-    let NewThreshold { app, bearer, per, bytes } = read_json(&body)?;
+    let NewThreshold { app, bearer, when, per, bytes } = read_json(&body)?;
     let bytes = match bytes {
         Amount::Bytes(bytes) => bytes,
         Amount::Text(text) => accounting::amount(&text)
             .map_err(|help| Problem::malformed(format!("`{text}` is not a number of bytes: {help}")))?,
     };
     let bytes = NonZeroU64::new(bytes).ok_or_else(|| Problem::malformed("`bytes` is above 0"))?;
-    let threshold = Threshold { app, bearer, per, bytes };
+    let threshold = Threshold { app, bearer, when, per, bytes };
     let answer = thresholds::set(&gate, threshold).await?;
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }

@@ -43,7 +43,7 @@ impl Beyond {
 
 /// Whether the app may open one more flow over that bearer.
 pub(super) fn beyond(gate: &Gate, asked: &Asked, bearer: &Bearer) -> Result<Beyond, No> {
-    if !thresholds::is_reached(gate, &asked.run.app, bearer.name()) {
+    if !thresholds::is_reached(gate, &asked.run.app, bearer) {
         return Ok(Beyond::default());
     }
     match decide(gate, asked, gate.actions.usage, Target::None) {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::metrics::register;
-use crate::bearer::{Capacity, bytes_per_second};
+use crate::bearer::{Status, bytes_per_second};
 
 /// The series of all bearers.
 #[derive(Clone, Debug)]
 pub struct BearerSeries {
     up: IntGaugeVec,
+    roaming: IntGaugeVec,
     capacity: IntGaugeVec,
     /// What flows moved, by bearer and direction.
     pub bytes: IntCounterVec,
@@ -31,6 +32,11 @@ impl BearerSeries {
             |name, help, labels: &[&str]| register(registry, IntCounterVec::new(opts(name, help), labels)?);
         Ok(Self {
             up: gauges("bearer_up", "Whether the bearer can be used", &["bearer"])?,
+            roaming: gauges(
+                "bearer_roaming",
+                "Whether the bearer is on another operator's network; missing where nobody can tell",
+                &["bearer"],
+            )?,
             capacity: gauges(
                 "bearer_capacity_bytes_per_second",
                 "What the bearer carries; missing where no limit is known",
@@ -49,10 +55,15 @@ impl BearerSeries {
         })
     }
 
-    /// How each bearer is at a scrape: its name, whether it is up, and what it carries.
-    pub(super) fn set(&self, bearers: &[(Arc<str>, bool, Capacity)]) {
-        for (bearer, up, capacity) in bearers {
-            self.up.with_label_values(&[bearer.as_ref()]).set(i64::from(*up));
+    /// How each bearer is at a scrape: by its name.
+    pub(super) fn set(&self, bearers: &[(Arc<str>, Status)]) {
+        for (bearer, status) in bearers {
+            let (name, capacity) = ([bearer.as_ref()], status.capacity);
+            self.up.with_label_values(&name).set(i64::from(status.is_up()));
+            match status.roaming {
+                Some(roaming) => self.roaming.with_label_values(&name).set(i64::from(roaming)),
+                None => drop(self.roaming.remove_label_values(&name)),
+            }
             for (direction, rate) in [("up", capacity.up), ("down", capacity.down)] {
                 let labels = [bearer.as_ref(), direction];
                 match rate {

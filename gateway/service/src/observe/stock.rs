@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mexe_model::{Permission, SecurityDomain, Trust};
 use mexe_qos::TrafficClass;
 
-use crate::bearer::Capacity;
+use crate::bearer::Status;
 use crate::trust::State;
 
 /// What a scrape counts rather than accumulates.
@@ -22,7 +22,7 @@ pub struct Stock {
     /// Class of each stream.
     pub streams: Vec<TrafficClass>,
     /// Each bearer, whether it is up, and what it carries.
-    pub bearers: Vec<(Arc<str>, bool, Capacity)>,
+    pub bearers: Vec<(Arc<str>, Status)>,
     /// Questions that wait.
     pub prompts_open: usize,
     /// Records that wait.

@@ -1,6 +1,7 @@
 //! Answers, read as the field sends them: with and without blanks, fields that are left out or too many. What makes no
 //! sense is `None`, and never a guess.
 
+use super::command::Service;
 use super::{fields, rest_of};
 
 /// Whether a context is active.
@@ -25,6 +26,45 @@ pub fn context_states(lines: &[String]) -> Vec<ContextState> {
         Some(ContextState { cid: cid.parse().ok()?, active })
     };
     lines.iter().filter_map(read).collect()
+}
+
+/// Whose network a device is registered on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// On none that carries packets.
+    None,
+    /// Its own operator's.
+    Home,
+    /// Another's.
+    Roaming,
+}
+
+/// The registration in the lines that answer `AT+CEREG?` and its like: `n,stat,...`. A line of that name that the modem said
+/// on its own begins with the state alone, or goes on with the quoted code of an area; one that was asked for goes before it.
+/// The states are those that makers of modems print from TS 27.007.
+pub fn registration(lines: &[String], service: Service) -> Option<Registration> {
+    let stated = |line: &String| {
+        let rest = rest_of(line, service.name())?;
+        let (first, more) = rest.split_once(',').map_or((rest, None), |(first, more)| (first, Some(more)));
+        let second = more.map(|more| more.split_once(',').map_or(more, |(second, _)| second).trim());
+        match second {
+            // No state has more than two digits, and no area fewer than four.
+            Some(second) if !second.starts_with('"') && second.len() <= 2 => Some((0, state(second)?)),
+            Some(_) | None => Some((1, state(first.trim())?)),
+        }
+    };
+    let said = lines.iter().filter_map(stated).min_by_key(|(told, _)| *told);
+    said.map(|(_, registration)| registration)
+}
+
+fn state(stat: &str) -> Option<Registration> {
+    Some(match stat.parse().ok()? {
+        // 9 and 10 prefer other calls, and carry packets as 1 and 5 do; 6, 7 and 8 carry messages, or emergencies only.
+        1 | 9 => Registration::Home,
+        5 | 10 => Registration::Roaming,
+        0 | 2 | 3 | 4 | 6 | 7 | 8 | 90 => Registration::None,
+        _ => return None,
+    })
 }
 
 /// The parameters that the lines that answer `AT+CGEQNEG` have for that context, after its number.

@@ -25,6 +25,34 @@ impl PdpType {
     }
 }
 
+/// What a device can be registered for; each has its own command, of the same shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// +C5GREG: the 5G system.
+    FiveG,
+    /// +CEREG: LTE.
+    Eps,
+    /// +CGREG: packets on GSM and UMTS.
+    Gprs,
+    /// +CREG: calls, on modems that tell no more.
+    Circuit,
+}
+
+impl Service {
+    /// Every one of them; who is registered for an earlier one sends its packets there.
+    pub const ALL: [Self; 4] = [Self::FiveG, Self::Eps, Self::Gprs, Self::Circuit];
+
+    /// The command's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FiveG => "+C5GREG",
+            Self::Eps => "+CEREG",
+            Self::Gprs => "+CGREG",
+            Self::Circuit => "+CREG",
+        }
+    }
+}
+
 /// What is said to the modem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -82,6 +110,8 @@ pub enum Command {
     },
     /// +CGACT?: which contexts are active.
     States,
+    /// Whether and where the device is registered.
+    Registration(Service),
     /// +CGCMOD: put a changed profile into effect.
     Modify(u8),
     /// +CGEREP: tell of what happens to contexts.
@@ -111,6 +141,7 @@ impl Command {
             Self::EpsDynamic(cid) => format!("AT+CGEQOSRDP={cid}"),
             Self::Activate { cid, active } => format!("AT+CGACT={},{cid}", u8::from(*active)),
             Self::States => "AT+CGACT?".to_owned(),
+            Self::Registration(service) => format!("AT{}?", service.name()),
             Self::Modify(cid) => format!("AT+CGCMOD={cid}"),
             Self::ReportEvents => "AT+CGEREP=2,1".to_owned(),
             Self::ReportRates => "AT+CGBRRREP=1".to_owned(),
@@ -149,6 +180,7 @@ impl Command {
             Self::EpsRange => &["+CGEQOS"],
             Self::EpsDynamic(_) => &["+CGEQOSRDP"],
             Self::States => &["+CGACT"],
+            Self::Registration(service) => &[service.name()],
             _ => &[],
         };
         names.iter().any(|name| super::rest_of(line, name).is_some())

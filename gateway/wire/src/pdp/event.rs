@@ -1,6 +1,7 @@
 //! What a modem says about contexts on its own: +CGEV, once +CGEREP switched it on, and +CGBRRREP. The forms of +CGEV
 //! differ between releases, so that only what all agree on is taken out of it; where a number is missing, one looks again.
 
+use super::command::Service;
 use super::{fields, rest_of};
 
 /// The bit of a modification that says that the quality of service changed (TS 27.007, +CGEV).
@@ -9,7 +10,8 @@ pub const REASON_QOS: u16 = 2;
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Contexts were activated or deactivated, or the device was attached or detached: ask which are active.
+    /// Contexts were activated or deactivated, or the device was attached, detached or registered elsewhere: ask how
+    /// everything is.
     Changed,
     /// The network or the device changed that context.
     Modified {
@@ -35,6 +37,9 @@ impl Event {
     pub fn read(line: &str) -> Option<Self> {
         if let Some(rest) = rest_of(line, "+CGBRRREP") {
             return recommended(rest);
+        }
+        if Service::ALL.iter().any(|service| rest_of(line, service.name()).is_some()) {
+            return Some(Self::Changed);
         }
         let said = rest_of(line, "+CGEV")?.trim();
         let upper = said.to_ascii_uppercase();

@@ -11,9 +11,11 @@ mod quality;
 #[cfg(test)]
 mod tests;
 
-pub use self::answer::{ContextState, cids_of_range, context_states, eps_dynamic, negotiated};
+pub use self::answer::{
+    ContextState, Registration, cids_of_range, context_states, eps_dynamic, negotiated, registration,
+};
 pub use self::cause::Cause;
-pub use self::command::{Command, PdpType};
+pub use self::command::{Command, PdpType, Service};
 pub use self::event::{Event, REASON_QOS};
 pub use self::quality::{Filter, NameError, Parameters, apn};
 

@@ -107,7 +107,7 @@ fn events_are_told_from_everything_else() {
     assert_eq!(Event::read("+CGBRRREP: 2000,2,1,1"), recommended(2000, false, vec![1]));
     assert_eq!(Event::read("+CGBRRREP: 64,1"), recommended(64, true, vec![]));
     for line in
-        ["+CGBRRREP: 1", "+CGBRRREP: x,1", "+CGBRRREP: 1,3", "+CGBRRREP: 1,1,1,x", "+CGREG: 1", "OK", ""]
+        ["+CGBRRREP: 1", "+CGBRRREP: x,1", "+CGBRRREP: 1,3", "+CGBRRREP: 1,1,1,x", "+CIEV: 1", "OK", ""]
     {
         assert_eq!(Event::read(line), None, "{line}");
     }
@@ -136,5 +136,40 @@ proptest! {
         let lines = [line.clone()];
         let _ = (negotiated(&lines, 1), eps_dynamic(&lines, 1), context_states(&lines), Event::read(&line));
         prop_assert!(cids_of_range(&lines).len() <= 16);
+    }
+}
+
+#[test]
+fn a_registration_is_read_as_modems_say_it() {
+    use Registration::{Home, None as Nowhere, Roaming};
+    for (line, service, expected) in [
+        ("+CEREG: 0,1", Service::Eps, Some(Home)),
+        ("+CEREG:2,5,\"1A2B\",\"01D9C001\",7", Service::Eps, Some(Roaming)),
+        ("+cereg: 0, 5", Service::Eps, Some(Roaming)),
+        ("+C5GREG: 0,10", Service::FiveG, Some(Roaming)),
+        ("+CGREG: 0,9", Service::Gprs, Some(Home)),
+        ("+CREG: 0,5", Service::Circuit, Some(Roaming)),
+        // Registered for messages or emergencies, not at all, or trying to be.
+        ("+CEREG: 0,7", Service::Eps, Some(Nowhere)),
+        ("+CEREG: 0,8", Service::Eps, Some(Nowhere)),
+        ("+CEREG: 4,2", Service::Eps, Some(Nowhere)),
+        // Said by the modem on its own: the state comes first.
+        ("+CEREG: 5", Service::Eps, Some(Roaming)),
+        ("+CEREG: 5,\"0001\",\"01D9C001\",7", Service::Eps, Some(Roaming)),
+        ("+CEREG: 0,5", Service::Gprs, None),
+        ("+CEREG: 0,11", Service::Eps, None),
+        ("+CEREG: 0,x", Service::Eps, None),
+        ("+CEREG:", Service::Eps, None),
+        ("+CEREG: 300", Service::Eps, None),
+    ] {
+        assert_eq!(registration(&lines(&[line]), service), expected, "{line}");
+    }
+    // What was asked for goes before what came on its own.
+    assert_eq!(registration(&lines(&["+CEREG: 1", "+CEREG: 1,5"]), Service::Eps), Some(Roaming));
+    let asked = Command::Registration(Service::Eps);
+    assert_eq!(asked.text(), "AT+CEREG?");
+    assert!(asked.is_answer("+CEREG: 0,1") && !asked.is_answer("+CGREG: 0,1"));
+    for line in ["+CEREG: 5", "+CREG: 1", "+C5GREG: 5,\"1A\""] {
+        assert_eq!(Event::read(line), Some(Event::Changed), "{line}");
     }
 }

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use mexe_card::{ContextFault, Contexts};
 use mexe_model::BitRate;
 use mexe_qos::Attributes;
-use mexe_wire::pdp::{self, Cause, Command, Event};
+use mexe_wire::pdp::{self, Cause, Command, Event, Registration, Service};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use self::sessions::Sessions;
@@ -53,6 +53,8 @@ struct Knows {
     profiles: Option<Profiles>,
     /// The numbers that contexts beside the first may have; none: it knows no such contexts.
     secondary: Vec<u8>,
+    /// What it tells of its registration for.
+    registrations: Vec<Service>,
 }
 
 /// UMTS profiles where the modem has them: they say everything.
@@ -214,7 +216,13 @@ impl Shared {
         let secondary = self.if_it_knows(Command::SecondaryRange).await?.unwrap_or_default();
         let mut secondary = pdp::cids_of_range(&secondary);
         secondary.retain(|cid| *cid != self.settings.context);
-        self.known().knows = Knows { profiles, secondary };
+        let mut registrations = Vec::new();
+        for service in Service::ALL {
+            if self.if_it_knows(Command::Registration(service)).await?.is_some() {
+                registrations.push(service);
+            }
+        }
+        self.known().knows = Knows { profiles, secondary, registrations };
         Ok(())
     }
 
@@ -268,8 +276,24 @@ impl Shared {
             Err(NegotiationFault::NotSupported(_) | NegotiationFault::Nonsense(_)) => Capacity::default(),
             Err(fault) => return Err(fault),
         };
+        // Before it is up: whoever uses it then knows.
+        self.report.roams(self.roaming().await?);
         self.report.up(offered.within(recommended));
         self.sessions_looked(&states).await
+    }
+
+    /// Whether it is on another operator's network; `None` when it does not say.
+    async fn roaming(&self) -> Result<Option<bool>, NegotiationFault> {
+        let services = self.known().knows.registrations.clone();
+        for service in services {
+            let lines = self.if_it_knows(Command::Registration(service)).await?.unwrap_or_default();
+            match pdp::registration(&lines, service) {
+                Some(Registration::Home) => return Ok(Some(false)),
+                Some(Registration::Roaming) => return Ok(Some(true)),
+                Some(Registration::None) | None => {}
+            }
+        }
+        Ok(None)
     }
 
     /// What a context has.

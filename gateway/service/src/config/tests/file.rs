@@ -81,6 +81,10 @@ fn every_mistake_is_told_with_line_and_column() {
             "4:7: the name of an access point is made of letters",
         ),
         (
+            "[[bearer]]\nname = \"a\"\nkind = \"modem\"\nroaming = true",
+            "4:11: a bearer of kind modem has no `roaming`: leave it out",
+        ),
+        (
             "[[bearer]]\nname = \"a\"\nkind = \"modem\"\ncontext = 0",
             "4:11: a modem counts its contexts from 1, and has at most 11",
         ),
