@@ -211,23 +211,25 @@ impl Arbiter {
 
     /// Sets the maximum bitrate of an app's streams together; `None` is none.
     pub fn set_group(&mut self, group: Group, maximum: Option<BitRate>, burst: u64, now: Instant) {
+        let chunk = maximum.map_or(PACKET, |rate| brings(rate.get(), CHUNK).max(PACKET));
         match (maximum, self.streams.groups.get_mut(&group)) {
-            (Some(rate), Some(app)) => app.bucket.change(rate.get(), group_depth(rate, burst), now),
+            (Some(rate), Some(app)) => {
+                app.bucket.change(rate.get(), group_depth(rate, burst, chunk), now);
+                app.chunk = chunk;
+            }
             (Some(rate), None) => {
-                let bucket = Bucket::full(rate.get(), group_depth(rate, burst), now);
-                self.streams.groups.insert(group, App { bucket, round: Round::of_apps() });
+                let bucket = Bucket::full(rate.get(), group_depth(rate, burst, chunk), now);
+                self.streams.groups.insert(group, App { bucket, chunk, round: Round::of_apps() });
             }
-            (None, _) => {
-                self.streams.groups.remove(&group);
-                for id in self.streams.ids() {
-                    if let Some(seat) = self.streams.seat(id, APP) {
-                        *seat = Seat::default();
-                    }
-                }
-            }
+            (None, _) => drop(self.streams.groups.remove(&group)),
         }
         let members = |id: &StreamId| self.streams.get(*id).is_some_and(|s| s.terms.group == Some(group));
         for id in self.streams.ids().into_iter().filter(members).collect::<Vec<_>>() {
+            if maximum.is_none()
+                && let Some(seat) = self.streams.seat(id, APP)
+            {
+                *seat = Seat::default();
+            }
             self.renew(id, now);
         }
     }
@@ -366,7 +368,7 @@ impl Arbiter {
     /// Brings a stream's meter, chunk and wish in line with its terms and the bearer.
     fn renew(&mut self, id: StreamId, now: Instant) {
         let (capacity, common, most) = (self.capacity, self.common_chunk(), self.chunk);
-        let group = self.streams.group(id).map(|app| app.bucket.depth());
+        let group = self.streams.group(id).map(|app| app.chunk);
         let bundled = self.streams.get(id).and_then(|stream| stream.terms.bundle);
         let bundled = bundled.and_then(|bundle| self.streams.bundles.get(&bundle)).map(|own| own.terms);
         let Some(stream) = self.streams.get_mut(id) else { return };
@@ -430,8 +432,9 @@ fn part(rate: u64, thousandths: u16) -> u64 {
     u64::try_from(u128::from(rate) * u128::from(thousandths) / 1000).unwrap_or(0)
 }
 
-fn group_depth(rate: BitRate, burst: u64) -> u64 {
-    burst.max(brings(rate.get(), SLACK)).max(PACKET)
+/// What comes in while a chunk of it waits for its turn must not be lost.
+fn group_depth(rate: BitRate, burst: u64, chunk: u64) -> u64 {
+    burst.max(brings(rate.get(), SLACK).saturating_add(chunk))
 }
 
 #[cfg(test)]

@@ -182,6 +182,8 @@ pub(crate) fn rates(terms: &Terms, capacity: Option<BitRate>, chunk: u64, slack:
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) bucket: Bucket,
+    /// The most that one of them is granted at once, bytes.
+    pub(crate) chunk: u64,
     pub(crate) round: Round,
 }
 

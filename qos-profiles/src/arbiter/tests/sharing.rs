@@ -165,6 +165,29 @@ fn the_streams_of_an_app_keep_to_their_maximum_together() {
 }
 
 #[test]
+fn an_app_that_is_let_have_more_takes_nobody_elses_place() {
+    let mut world = World::new(50_000_000, MILLI);
+    for group in [Group(1), Group(2)] {
+        world.arbiter.set_group(group, Some(rate(2_000_000)), 5_000, at(world.now));
+        for _ in 0..3 {
+            world.hungry(Terms { group: Some(group), ..Terms::new(Band::Background) }, 16_384);
+        }
+    }
+    world.run(SECOND);
+    for n in 0..20 {
+        let maximum = (n % 2 == 1).then(|| rate(2_000_000));
+        world.arbiter.set_group(Group(1), maximum, 5_000, at(world.now));
+        world.run(100 * MILLI + n * 777_777);
+    }
+    let moved = world.measure(10 * SECOND);
+    for app in [&moved[..3], &moved[3..]] {
+        let kept = percent(app.iter().sum(), 2_000_000, 10 * SECOND);
+        assert!((98.0..101.0).contains(&kept), "{kept}: {moved:?}");
+        assert!(app.iter().all(|moved| *moved > 500_000), "{moved:?}");
+    }
+}
+
+#[test]
 fn a_maximum_holds_on_an_idle_bearer_and_is_reached() {
     let mut world = World::new(100_000_000, 2 * MILLI);
     for (guaranteed, maximum) in [(None, 64_000), (Some(31_000), 100_000), (Some(1_000_000), 1_000_000)] {
