@@ -117,6 +117,8 @@ const CHANGES: &[(&str, &str)] = &[
     ("journal.clear", "the user cleared the journal"),
     ("journal.erase", "personal fields were erased"),
     ("journal.prune", "old records were taken out"),
+    ("limit.remove", "the limit of an app was taken away"),
+    ("limit.set", "an app was limited"),
     ("list.add", "a revocation list was added"),
     ("prompt.deny", "the user said no"),
     ("prompt.forget", "what was denied to a removed app was forgotten"),

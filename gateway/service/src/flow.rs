@@ -34,7 +34,6 @@ use crate::gate::Gate;
 use crate::observe::metrics::{FlowResult, Ingress};
 use crate::permits::Place;
 use crate::prompts::{Held, Wishing};
-use crate::qos::shaping::Claimed;
 use crate::qos::{InUse, Wish, network};
 use crate::refused::Refused;
 use crate::runs::Run;
@@ -276,7 +275,7 @@ async fn connect<S: Upstream>(gate: &Arc<Gate>, asked: Asked, agreed: Agreed) ->
         lease.handle().cancel(Reason::BearerLost);
     }
     let stream = quality.stream.as_ref().map(|stream| stream.id);
-    let [up, down] = limits(gate, &bearer, Claimed { profile: &quality.profile, stream, is_new: true });
+    let [up, down] = limits((gate, &books.asked.run.app), &bearer, (&quality.profile, stream), true);
     let limits = Limits { up, down, allowance: used.allowance() };
     let stream = quality.stream;
     Ok(Flow { upstream: upstream.stream, local: upstream.local, lease, books, limits, stream })

@@ -35,6 +35,7 @@ use crate::observe::{Metrics, Stock};
 use crate::permits::Permits;
 use crate::prompts::Desk;
 use crate::qos::Streams;
+use crate::qos::limits::AppLimits;
 use crate::runs::Runs;
 use crate::schedules::Schedules;
 use crate::shadow::Beside;
@@ -90,6 +91,8 @@ pub struct Parts {
     pub journal: Journal,
     /// What was moved this month, and the usage thresholds.
     pub accounts: Accounts,
+    /// The most that apps may move a second.
+    pub app_limits: AppLimits,
     /// The installed apps.
     pub apps: Apps,
     /// Roots, and what was wrong with some.
@@ -126,6 +129,8 @@ pub struct Gate {
     pub journal: Journal,
     /// What apps moved.
     pub accounts: Accounts,
+    /// The most that apps may move a second.
+    pub app_limits: AppLimits,
     /// Installed apps.
     pub apps: Apps,
     /// Live runs.
@@ -202,6 +207,7 @@ impl Gate {
             schedules: parts.schedules,
             journal: parts.journal,
             accounts: parts.accounts,
+            app_limits: parts.app_limits,
             apps: parts.apps,
             runs: Runs::new(parts.first_run),
             leases: Leases::new(|_| {}),

@@ -10,6 +10,7 @@ pub mod ask;
 mod asking;
 mod caps;
 mod ends;
+pub mod limits;
 pub mod network;
 mod shape;
 pub mod shaping;

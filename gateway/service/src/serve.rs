@@ -27,6 +27,7 @@ use crate::gate::{Gate, Listening, Parts};
 use crate::ingress::Door;
 use crate::notify;
 use crate::observe::pages;
+use crate::qos::limits::AppLimits;
 use crate::{bearer, card, clock, control, floor, grants, prompts, running, schedules, surroundings};
 pub use load::check_tables;
 use workers::Workers;
@@ -155,6 +156,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
     let device = load::device(&journal, &stored).await?;
     let floor = load::floor(&stored);
     let accounts = load::accounts(&journal, &stored);
+    let app_limits = AppLimits::stored(&stored);
     let trusted = load::trusted(&config, trust_files, &guard, &stored, &floor);
     for problem in &trusted.problems {
         tracing::warn!("{problem}");
@@ -180,6 +182,7 @@ pub async fn start(loaded: Loaded) -> Result<Serving, ServeError> {
         schedules,
         journal,
         accounts,
+        app_limits,
         apps,
         trusted,
         floor,

@@ -17,6 +17,7 @@ use crate::qos;
 pub async fn keep(gate: Arc<Gate>) {
     let mut events = gate.bearers.watch();
     gate.bearers.follow(&gate);
+    gate.app_limits.begin(&gate.bearers);
     // What was told before anybody listened.
     qos::capacity_changed(&gate);
     count_roaming(&gate);

@@ -2,8 +2,8 @@
 
 use super::fault::Stop;
 use super::{
-    Exit, Global, app_fetch, app_install, app_list, app_remove, app_run, app_show, app_start, app_stop,
-    app_verify,
+    Exit, Global, app_fetch, app_install, app_limit, app_list, app_remove, app_run, app_show, app_start,
+    app_stop, app_verify,
 };
 
 /// Verify, install, run and remove apps
@@ -11,6 +11,9 @@ use super::{
 pub(super) enum Verb {
     Fetch(app_fetch::Args),
     Install(app_install::Args),
+    Limit(app_limit::Args),
+    /// List the most that apps may move a second
+    Limits,
     List(app_list::Args),
     Remove(app_remove::Args),
     Run(app_run::Args),
@@ -25,6 +28,8 @@ impl Verb {
         match self {
             Self::Fetch(args) => app_fetch::run(&args, global),
             Self::Install(args) => app_install::run(&args, global),
+            Self::Limit(args) => app_limit::run(&args, global),
+            Self::Limits => app_limit::list(global),
             Self::List(args) => app_list::run(&args, global),
             Self::Remove(args) => app_remove::run(&args, global),
             Self::Run(args) => app_run::run(&args, global),

@@ -6,6 +6,7 @@ mod answer;
 mod app;
 mod app_fetch;
 mod app_install;
+mod app_limit;
 mod app_list;
 mod app_remove;
 mod app_run;

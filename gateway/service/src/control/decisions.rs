@@ -180,7 +180,7 @@ fn quality(gate: &Gate, connect: &Facts<'_>, wanted: Option<&str>, host: &Host, 
     let permitted = !profile.class.needs_permission() || explanation.decision == "allow";
     let given = if permitted { profile } else { profiles.background() };
     // What a stream of that profile would have, and who has the last word on each value.
-    let caps = qos::caps(gate, connect.trust, permitted);
+    let caps = qos::caps(gate, connect.app, connect.trust, permitted);
     let granted = negotiate(&caps, &Request::default(), Some(profile));
     json!({
         "profile": given.name,

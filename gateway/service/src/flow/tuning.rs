@@ -1,6 +1,7 @@
 //! A flow of a stream whose class or rates change while it is open.
 
-use mexe_qos::Marking;
+use mexe_model::{AppId, StreamId};
+use mexe_qos::{Marking, Profile};
 use mexe_relay::Limit;
 use mexe_relay::relay::Relay;
 
@@ -12,8 +13,15 @@ use crate::qos::shaping::Claimed;
 use crate::upstream;
 
 /// What holds a flow to what it may claim of its bearer, up and down.
-pub(super) fn limits(gate: &Gate, bearer: &Bearer, claimed: Claimed<'_>) -> [Option<Limit>; 2] {
-    bearer.shaping().limits(claimed, &gate.metrics.scheduler_wait(claimed.profile.class))
+pub(super) fn limits(
+    (gate, app): (&Gate, &AppId),
+    bearer: &Bearer,
+    (profile, stream): (&Profile, Option<StreamId>),
+    is_new: bool,
+) -> [Option<Limit>; 2] {
+    let (app, limit) = (gate.app_limits.group(app), gate.app_limits.of(app));
+    let claimed = Claimed { profile, stream, app, limit, is_new };
+    bearer.shaping().limits(claimed, &gate.metrics.scheduler_wait(profile.class))
 }
 
 impl Books {
@@ -30,8 +38,8 @@ impl Books {
     pub fn retune(&mut self, stream: &mut InUse) -> ([Option<Limit>; 2], Marking) {
         let shape = stream.shape();
         let profile = shape.profile(&stream.id.to_string());
-        let claimed = Claimed { profile: &profile, stream: Some(stream.id), is_new: false };
-        let limits = limits(&self.gate, &self.bearer, claimed);
+        let of = (&*self.gate, &self.asked.run.app);
+        let limits = limits(of, &self.bearer, (&profile, Some(stream.id)), false);
         if self.profile.class != shape.class {
             let (trust, ingress) = (self.asked.run.trust, self.asked.ingress);
             let series = self.gate.metrics.flow_of_class(trust, shape.class, ingress);

@@ -51,7 +51,7 @@ pub async fn request(
     if let Some(name) = &ask.name {
         may_be_called(name)?;
     }
-    let wanted = negotiate(&caps(gate, run.trust, true), &ask.request, ask.profile.as_deref());
+    let wanted = negotiate(&caps(gate, &run.app, run.trust, true), &ask.request, ask.profile.as_deref());
     {
         let live = gate.streams.locked();
         has_room(&live, run, ask.name.as_deref())?;
@@ -134,7 +134,7 @@ pub async fn modify(
         (stream.run, next, stream.grant.is_some())
     };
     let run = gate.runs.get(run).ok_or(Reason::RunEnded)?;
-    let wanted = negotiate(&caps(gate, run.trust, true), &next.request, next.profile.as_deref());
+    let wanted = negotiate(&caps(gate, &run.app, run.trust, true), &next.request, next.profile.as_deref());
     admit(&gate.streams.locked(), reservable(gate), Some(id), &wanted, true)?;
     let new_right = match needs_right(&wanted) && !has_right {
         true => Some(right(gate, &run, &wanted, gone).await?),

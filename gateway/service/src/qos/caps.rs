@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use mexe_model::{BitRate, Reason, SecurityDomain, Trust};
+use mexe_model::{AppId, BitRate, Reason, SecurityDomain, Trust};
 use mexe_qos::admission::Reservable;
 use mexe_qos::attributes::PriorityLevel;
 use mexe_qos::negotiation::{Most, Source};
 use mexe_qos::{Profile, Rate};
 
+use super::limits::AppLimit;
 use crate::gate::Gate;
 use crate::refused::Refused;
 
@@ -30,8 +31,8 @@ pub fn reservable(gate: &Gate) -> Reservable {
     }
 }
 
-/// What caps a stream of an app in that column of the security table. Whoever may not have more gets best effort.
-pub fn caps(gate: &Gate, trust: Trust, may_have_more: bool) -> Vec<(Source, Most)> {
+/// What caps a stream of that app, in that column of the security table. Whoever may not have more gets best effort.
+pub fn caps(gate: &Gate, app: &AppId, trust: Trust, may_have_more: bool) -> Vec<(Source, Most)> {
     let carries = gate.bearers.choose().map(|bearer| bearer.status().capacity).unwrap_or_default();
     let promised = reservable(gate);
     let guarantee = |most: Option<u64>| most.and_then(Rate::bits_per_second);
@@ -46,6 +47,19 @@ pub fn caps(gate: &Gate, trust: Trust, may_have_more: bool) -> Vec<(Source, Most
     if trust != Trust::Domain(SecurityDomain::Operator) {
         let priority_level = PriorityLevel::new(LEVEL_OF_OTHERS);
         caps.push((Source::Operator, Most { priority_level, ..Most::default() }));
+    }
+    let limit = gate.app_limits.of(app);
+    if limit != AppLimit::default() {
+        caps.push((
+            Source::User,
+            Most {
+                max_bitrate_up: limit.max_bitrate_up.map(Rate::At),
+                max_bitrate_down: limit.max_bitrate_down.map(Rate::At),
+                guaranteed_bitrate_up: limit.max_bitrate_up.map(Rate::At),
+                guaranteed_bitrate_down: limit.max_bitrate_down.map(Rate::At),
+                ..Most::default()
+            },
+        ));
     }
     if !may_have_more {
         caps.push((Source::User, Most::BEST_EFFORT));

@@ -73,7 +73,7 @@ pub(super) fn degrade(gate: &Gate, live: &mut BTreeMap<StreamId, Live>, id: Stre
         Reason::QosNotGranted | Reason::BearerLost => Source::Network,
         _ => Source::User,
     };
-    let mut caps = caps(gate, stream.trust, true);
+    let mut caps = caps(gate, &stream.app, stream.trust, true);
     caps.push((source, Most::BEST_EFFORT));
     stream.lost = Some(reason);
     if !is_of_network(reason) {
@@ -133,13 +133,18 @@ pub fn capacity_changed(gate: &Gate) {
             bearer.shaping().set_capacity(status.capacity);
         }
     }
+    negotiate_anew(gate, "capacity");
+}
+
+/// Every stream has what it can have now.
+pub(super) fn negotiate_anew(gate: &Gate, because: &str) {
     {
         let mut live = gate.streams.locked();
         for stream in live.values_mut().filter(|stream| stream.lost.is_none()) {
             let granted = stream.negotiated(&stream.caps(gate, true));
             if granted != stream.granted {
                 stream.give(granted);
-                note(gate, stream, "stream.modify", None, json!({ "because": "capacity" }));
+                note(gate, stream, "stream.modify", None, json!({ "because": because }));
                 tell(gate, stream.run, stream.id, Happened::Changed);
             }
         }

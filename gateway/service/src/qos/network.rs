@@ -163,7 +163,7 @@ pub(super) fn wanted(gate: &Gate, stream: &Live) -> Wanted {
     if stream.lost.is_some_and(|reason| !is_of_network(reason)) {
         return Wanted::Nothing;
     }
-    let mut caps = caps(gate, stream.trust, stream.grant.is_some());
+    let mut caps = caps(gate, &stream.app, stream.trust, stream.grant.is_some());
     caps.retain(|(source, _)| *source != Source::Subscription);
     let wished = stream.negotiated(&caps).attributes;
     let is_asked = matches!(wished.class, Some(TrafficClass::Conversational | TrafficClass::Streaming));

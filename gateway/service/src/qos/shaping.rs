@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mexe_model::{BitRate, StreamId};
-use mexe_qos::arbiter::Bundle;
+use mexe_qos::arbiter::{Bundle, Group};
 use mexe_qos::{Band, Meter, Profile, Shares, Terms};
 use mexe_relay::{Limit, Shaping};
 use prometheus::Histogram;
 
+use super::limits::AppLimit;
 use crate::bearer::Capacity;
 use crate::clock;
 
@@ -30,6 +31,10 @@ pub struct Claimed<'a> {
     /// The stream that it is one of, with whose flows it has the rates together, and whose guarantee was admitted: a
     /// profile alone guarantees nothing.
     pub stream: Option<StreamId>,
+    /// The app, whose flows may have a maximum together,
+    pub app: Group,
+    /// and that maximum.
+    pub limit: AppLimit,
     /// Whether it begins: a change of what it has is no reason for another burst.
     pub is_new: bool,
 }
@@ -53,6 +58,15 @@ impl Shared {
         down.set_capacity(capacity.down);
     }
 
+    /// The flows of an app have that maximum together from now on. Without a configured bearer it holds for those that
+    /// begin while there is one, and for streams.
+    pub fn limit_app(&self, app: Group, limit: AppLimit) {
+        let [up, down] = &self.directions;
+        for (shaping, maximum) in [(up, limit.max_bitrate_up), (down, limit.max_bitrate_down)] {
+            shaping.set_group(app, maximum, maximum.map_or(0, usual_burst));
+        }
+    }
+
     /// What it carries towards the device, if that is limited.
     pub fn down(&self) -> Option<BitRate> {
         let [_, down] = &self.directions;
@@ -61,9 +75,9 @@ impl Shared {
 
     /// What holds one more flow to its rates and to its share, up and down. `waits` is told how long it waited for a grant.
     pub fn limits(&self, claimed: Claimed<'_>, waits: &Histogram) -> [Option<Limit>; 2] {
-        let Claimed { profile, stream, is_new } = claimed;
+        let Claimed { profile, stream, app, limit, is_new } = claimed;
         let maximum = [profile.max_bitrate_up, profile.max_bitrate_down];
-        if !self.is_configured && stream.is_none() {
+        if !self.is_configured && stream.is_none() && limit == AppLimit::default() {
             let now = clock::now();
             return maximum.map(|rate| {
                 let meter = Meter::new(rate?, burst(profile, rate?), now);
@@ -77,7 +91,15 @@ impl Shared {
         let terms = |guaranteed, maximum: Option<BitRate>| {
             let burst = maximum.map_or(0, |rate| burst(profile, rate));
             let bundle = stream.map(|stream| Bundle(stream.0));
-            Terms { guaranteed, maximum, burst, is_rested: is_new, bundle, ..Terms::new(band) }
+            Terms {
+                guaranteed,
+                maximum,
+                burst,
+                is_rested: is_new,
+                group: Some(app),
+                bundle,
+                ..Terms::new(band)
+            }
         };
         let join = |shaping: &Shaping, terms: Terms| {
             let waits = waits.clone();
@@ -92,9 +114,13 @@ impl Shared {
 
 /// How many bytes may move at once after a pause, in a direction of that rate: what the profile says, else a tenth of a second.
 fn burst(profile: &Profile, rate: BitRate) -> u64 {
-    let usual = rate.get() / 80;
     let said = Some(profile.burst).filter(|burst| *burst > 0);
-    said.unwrap_or(usual).clamp(Meter::MIN_BURST, Meter::MAX_BURST)
+    said.map_or_else(|| usual_burst(rate), |burst| burst.clamp(Meter::MIN_BURST, Meter::MAX_BURST))
+}
+
+/// A tenth of a second.
+fn usual_burst(rate: BitRate) -> u64 {
+    (rate.get() / 80).clamp(Meter::MIN_BURST, Meter::MAX_BURST)
 }
 
 #[cfg(test)]

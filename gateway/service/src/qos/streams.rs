@@ -83,7 +83,7 @@ impl Live {
 
     /// All that caps it now, also what the network gives.
     pub(super) fn caps(&self, gate: &Gate, may_have_more: bool) -> Vec<(Source, Most)> {
-        let mut caps = super::caps(gate, self.trust, may_have_more);
+        let mut caps = super::caps(gate, &self.app, self.trust, may_have_more);
         caps.extend(self.network.cap());
         caps
     }
