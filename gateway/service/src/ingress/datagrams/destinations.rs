@@ -71,6 +71,14 @@ impl Destinations {
         self.live > 0
     }
 
+    /// The way to a destination whose flow is open.
+    pub(super) fn open(&mut self, key: &[u8]) -> Option<&mut Passage> {
+        match self.all.get_mut(key) {
+            Some(State::Open(passage)) => Some(passage),
+            _ => None,
+        }
+    }
+
     /// A datagram of the app. `epoch` tells the state of the policy.
     pub(super) fn offer(
         &mut self,
@@ -81,7 +89,9 @@ impl Destinations {
         let key = datagram.destination.as_bytes();
         let is_new = match self.all.get_mut(key) {
             Some(State::Open(passage)) => {
-                return passage.send(datagram.payload, now).map_or(Fate::Done, Fate::Dropped);
+                let mut fate = Fate::Done;
+                passage.send([datagram.payload], now, |reason| fate = Fate::Dropped(reason));
+                return fate;
             }
             Some(State::Opening(held)) => {
                 // Held back by what waits in front of it: nobody is to send faster than it is decided.
@@ -113,7 +123,8 @@ impl Destinations {
             Some(State::Opening(held)) => std::mem::take(&mut held.datagrams),
             _ => Vec::new(),
         };
-        let dropped = held.iter().filter_map(|payload| passage.send(payload, now)).collect();
+        let mut dropped = Vec::new();
+        passage.send(held.iter().map(|payload| &**payload), now, |reason| dropped.push(reason));
         self.put(Arc::clone(key), State::Open(Box::new(passage)));
         dropped
     }

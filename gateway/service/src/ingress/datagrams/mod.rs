@@ -5,9 +5,9 @@
 //! What goes up passes here: read the header, find the destination, look at its lease and its meter, send. For a destination
 //! that is open nothing of that takes memory, a lock or a line in a log.
 
+mod batch;
 mod destinations;
 mod passage;
-mod scratch;
 mod sender;
 mod tally;
 
@@ -22,13 +22,14 @@ use mexe_model::{Instant, Reason};
 use mexe_policy::{Decision, Target as Wanted};
 use mexe_relay::{Lease, LeaseKeys};
 use mexe_wire::Target;
-use mexe_wire::socks5::datagram;
+use mexe_wire::socks5::{Datagram, datagram};
 use socket2::SockRef;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
+use self::batch::{Arrived, BATCH};
 use self::destinations::{Destinations, Fate};
 use self::passage::{Errand, News};
 use self::sender::{Sender, Whose};
@@ -44,8 +45,8 @@ use crate::runs::Run;
 
 /// The door's name.
 pub(super) const DOOR: Ingress = Ingress::Socks5Udp;
-/// Datagrams that are moved before others have a turn.
-const BATCH: usize = 64;
+/// Batches of datagrams that are moved before others have a turn.
+const BATCHES: usize = 2;
 /// Who was turned away is not looked at again for so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Whether the app still has the socket that it sends from is looked at so often while datagrams move,
@@ -254,11 +255,10 @@ impl Association {
         if is_candidate {
             *turned_away = Some((from, now));
         }
-        scratch::with(|buffer| {
-            if self.socket.try_recv_from(buffer).is_ok() {
-                self.tally.unasked(Reason::CredentialsMissing, clock::now());
-            }
-        });
+        // That one alone: the next may be the app's.
+        if self.socket.try_recv_from(&mut [0; 1]).is_ok() {
+            self.tally.unasked(Reason::CredentialsMissing, clock::now());
+        }
         None
     }
 
@@ -288,30 +288,62 @@ impl Association {
     /// Takes what has arrived, and drops it when it is not known whose it is; true when there may be more.
     fn take(&mut self, is_the_apps: bool) -> bool {
         let now = clock::now();
-        scratch::with(|buffer| {
-            for _ in 0..BATCH {
-                match self.socket.try_recv_from(buffer) {
-                    // What came from others before the socket was connected is still in its queue.
-                    Ok((_, from)) if !is_the_apps || !self.client.may_be(from) => {
-                        self.tally.unasked(Reason::CredentialsMissing, now);
-                    }
-                    Ok((length, _)) => {
-                        self.pass_on(buffer.get_mut(..length).unwrap_or_default(), now);
-                    }
+        batch::with(|batch| {
+            for _ in 0..BATCHES {
+                let mut arrived = match batch.receive(&self.socket, 0) {
+                    Ok(arrived) => arrived,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                     // The app's socket was not there for an answer; it may be again.
-                    Err(_) => {}
+                    Err(_) => continue,
+                };
+                let read: [Option<Datagram<'_>>; BATCH] =
+                    std::array::from_fn(|_| self.read(arrived.next()?, is_the_apps, now));
+                // What goes to one destination, one behind the other, goes together.
+                let mut left = read.as_slice();
+                while let [first, behind @ ..] = left {
+                    let Some(first) = first else {
+                        left = behind;
+                        continue;
+                    };
+                    let is_same = |one: &&Option<Datagram<'_>>| {
+                        one.is_some_and(|one| one.destination == first.destination)
+                    };
+                    let (together, others) = left.split_at(left.iter().take_while(is_same).count());
+                    self.pass_on(first, together.iter().flatten(), now);
+                    left = others;
                 }
             }
             true
         })
     }
 
-    fn pass_on(&mut self, bytes: &mut [u8], now: Instant) {
-        let read = match datagram(bytes) {
-            Ok(read) => read,
-            Err(bad) => return self.tally.unasked(bad.reason(), now),
-        };
+    fn read<'b>(&mut self, arrived: Arrived<'b>, is_the_apps: bool, now: Instant) -> Option<Datagram<'b>> {
+        let Arrived { room, length, from } = arrived;
+        // What came from others before the socket was connected is still in its queue.
+        if !is_the_apps || !self.client.may_be(from) {
+            self.tally.unasked(Reason::CredentialsMissing, now);
+            return None;
+        }
+        let read = datagram(room.get_mut(..length).unwrap_or_default());
+        read.inspect_err(|bad| self.tally.unasked(bad.reason(), now)).ok()
+    }
+
+    /// Passes on what goes to the destination of `first`.
+    fn pass_on<'b>(
+        &mut self,
+        first: &Datagram<'b>,
+        all: impl Iterator<Item = &'b Datagram<'b>>,
+        now: Instant,
+    ) {
+        let Self { destinations, tally, .. } = self;
+        if let Some(passage) = destinations.open(first.destination.as_bytes()) {
+            return passage.send(all.map(|one| one.payload), now, |reason| tally.count(reason, 1));
+        }
+        all.for_each(|one| self.offer(*one, now));
+    }
+
+    /// One for a destination that is not open.
+    fn offer(&mut self, read: Datagram<'_>, now: Instant) {
         match self.destinations.offer(read, now, || self.gate.policy().epoch()) {
             Fate::Done => {}
             Fate::Dropped(reason) => self.tally.count(reason, 1),

@@ -2,7 +2,7 @@
 //! its own brings down what the destination answers ([`Errand`]) and ends it: cut, quiet for too long, or with the
 //! association.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +12,14 @@ use mexe_relay::{Allowance, End, Lease, LeaseHandle, Limit, Outcome, Taken};
 use mexe_wire::socks5::{MAX_REPLY_HEADER, ReplyHeader};
 use prometheus::IntCounter;
 use rustix::io::Errno;
-use rustix::net::SendFlags;
 use serde_json::json;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use super::{BATCH, DOOR, scratch};
+use super::batch::{self, Arrived, BATCH};
+use super::{BATCHES, DOOR};
 use crate::clock;
 use crate::flow;
 use crate::gate::Gate;
@@ -114,43 +114,46 @@ pub(super) struct Passage {
 }
 
 impl Passage {
-    /// Sends one datagram; tells why it was dropped. What the meter drops, it has counted itself.
-    pub(super) fn send(&mut self, payload: &[u8], now: Instant) -> Option<Reason> {
-        let bytes = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-        match self.pass(payload, now) {
-            Ok(()) => {
-                self.lease.count_up(bytes);
-                self.counts.moved(&self.counts.up, now);
-                None
+    /// Sends datagrams, a batch at most; `dropped` hears why one was not. What the meter drops, it has counted itself.
+    pub(super) fn send<'d>(
+        &mut self,
+        payloads: impl IntoIterator<Item = &'d [u8]>,
+        now: Instant,
+        mut dropped: impl FnMut(Reason),
+    ) {
+        let mut ready = [[IoSlice::new(&[])]; BATCH];
+        let mut count = 0;
+        for payload in payloads {
+            if let Some(reason) = self.lease.cancel_reason() {
+                self.lease.count_dropped(bytes(payload.len()), 0);
+                dropped(reason);
+            } else if !self.police.lets_pass(payload.len(), now) {
+                self.lease.count_dropped(bytes(payload.len()), 0);
+            } else if let Some(place) = ready.get_mut(count) {
+                *place = [IoSlice::new(payload)];
+                count += 1;
             }
-            Err(reason) => {
-                self.lease.count_dropped(bytes, 0);
-                reason
+        }
+        let ready = ready.get(..count).unwrap_or_default();
+        let mut next = ready.iter();
+        batch::send(&self.socket, ready, |sent| {
+            let bytes = bytes(next.next().map_or(0, |[payload]| payload.len()));
+            match sent {
+                Ok(()) => {
+                    self.lease.count_up(bytes);
+                    self.counts.moved(&self.counts.up, now);
+                }
+                Err(error) => {
+                    self.lease.count_dropped(bytes, 0);
+                    dropped(reason_of(error));
+                }
             }
-        }
-    }
-
-    fn pass(&mut self, payload: &[u8], now: Instant) -> Result<(), Option<Reason>> {
-        if let Some(reason) = self.lease.cancel_reason() {
-            return Err(Some(reason));
-        }
-        if !self.police.lets_pass(payload.len(), now) {
-            return Err(None);
-        }
-        send(&self.socket, payload).map(|_| ()).map_err(|error| Some(reason_of(error)))
+        });
     }
 }
 
-/// Sends at once or not at all: a datagram that would have to wait is dropped. (tokio's own would first have to be told that
-/// a new socket can be written to.)
-fn send(socket: &UdpSocket, datagram: &[u8]) -> Result<usize, Errno> {
-    match rustix::net::send(socket, datagram, SendFlags::DONTWAIT) {
-        // What a router or the peer said to a datagram before is told once, in place of sending this one.
-        Err(Errno::CONNREFUSED | Errno::HOSTUNREACH) => {
-            rustix::net::send(socket, datagram, SendFlags::DONTWAIT)
-        }
-        sent => sent,
-    }
+fn bytes(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 fn reason_of(error: Errno) -> Reason {
@@ -282,48 +285,70 @@ impl Down {
     /// Hands the app what has arrived; true when there may be more.
     fn take(&mut self, header: &[u8], remote: std::net::SocketAddr, gate: &Gate) -> bool {
         let now = clock::now();
-        scratch::with(|buffer| {
-            for _ in 0..BATCH {
-                let Some(payload) = buffer.get_mut(MAX_REPLY_HEADER..) else { return false };
-                let length = match self.upstream.try_recv_from(payload) {
-                    // What came before the socket was connected may be anybody's.
-                    Ok((_, from)) if from.port() != remote.port() || from.ip() != remote.ip() => {
-                        gate.metrics.datagrams_dropped(Reason::TargetOutOfScope).inc();
-                        continue;
-                    }
-                    Ok((length, _)) => length,
+        batch::with(|batch| {
+            for _ in 0..BATCHES {
+                let arrived = match batch.receive(&self.upstream, MAX_REPLY_HEADER) {
+                    Ok(arrived) => arrived,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                     // Nobody is there, or a router says no: the next datagram may still arrive.
                     Err(_) => continue,
                 };
-                let bytes = u64::try_from(length).unwrap_or(u64::MAX);
-                let is_cut = self.lease.cancel_reason().is_some();
-                if is_cut || !self.police.lets_pass(length, now) {
-                    self.lease.handle().count_dropped(0, bytes);
-                    if is_cut {
-                        return false;
-                    }
-                    continue;
-                }
-                // The header goes right before what was read.
-                let start = MAX_REPLY_HEADER - header.len();
-                if let Some(place) = buffer.get_mut(start..MAX_REPLY_HEADER) {
-                    place.copy_from_slice(header);
-                }
-                let whole = buffer.get(start..MAX_REPLY_HEADER + length).unwrap_or_default();
-                match send(&self.client, whole) {
-                    Ok(_) => {
-                        self.lease.count_down(bytes);
-                        self.counts.moved(&self.counts.down, now);
-                    }
-                    Err(error) => {
-                        self.lease.handle().count_dropped(0, bytes);
-                        gate.metrics.datagrams_dropped(reason_of(error)).inc();
-                    }
+                if !self.hand_over(arrived, header, (remote, now), gate) {
+                    return false;
                 }
             }
             true
         })
+    }
+
+    /// Hands the app a batch; false when the flow is cut.
+    fn hand_over<'b>(
+        &mut self,
+        arrived: impl Iterator<Item = Arrived<'b>>,
+        header: &[u8],
+        (remote, now): (std::net::SocketAddr, Instant),
+        gate: &Gate,
+    ) -> bool {
+        // The header goes right before what was read.
+        let start = MAX_REPLY_HEADER - header.len();
+        let mut ready = [[IoSlice::new(&[])]; BATCH];
+        let (mut count, mut is_cut) = (0, false);
+        for Arrived { room, length, from } in arrived {
+            // What came before the socket was connected may be anybody's.
+            if from.port() != remote.port() || from.ip() != remote.ip() {
+                gate.metrics.datagrams_dropped(Reason::TargetOutOfScope).inc();
+                continue;
+            }
+            is_cut = is_cut || self.lease.cancel_reason().is_some();
+            if is_cut || !self.police.lets_pass(length, now) {
+                self.lease.handle().count_dropped(0, bytes(length));
+                continue;
+            }
+            if let Some(place) = room.get_mut(start..MAX_REPLY_HEADER) {
+                place.copy_from_slice(header);
+            }
+            if let Some(place) = ready.get_mut(count) {
+                *place = [IoSlice::new(room.get(start..MAX_REPLY_HEADER + length).unwrap_or_default())];
+                count += 1;
+            }
+        }
+        let ready = ready.get(..count).unwrap_or_default();
+        let mut next = ready.iter();
+        batch::send(&self.client, ready, |sent| {
+            let whole = next.next().map_or(0, |[whole]| whole.len());
+            let bytes = bytes(whole.saturating_sub(header.len()));
+            match sent {
+                Ok(()) => {
+                    self.lease.count_down(bytes);
+                    self.counts.moved(&self.counts.down, now);
+                }
+                Err(error) => {
+                    self.lease.handle().count_dropped(0, bytes);
+                    gate.metrics.datagrams_dropped(reason_of(error)).inc();
+                }
+            }
+        });
+        !is_cut
     }
 }
 
