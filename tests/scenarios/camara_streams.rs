@@ -193,6 +193,94 @@ fn an_operator_that_refuses_leaves_best_effort_and_another_server_is_asked_for_a
     wait::until("the open flow to have it", || (class(&rig) == "conversational").then_some(()));
 }
 
+/// Another profile than it was asked for.
+fn lie(value: &mut Value) {
+    value["qosProfile"] = "QOS_L".into();
+}
+
+#[test]
+fn an_operator_that_lies_leaves_best_effort_and_no_session() {
+    for trick in [Trick::Changed(lie), Trick::Body("{\"sessionId\":"), Trick::HangsUp] {
+        let operator = Operator::start(OperatorHabits::default());
+        let rig = on(&operator);
+        let (app, named) = app(&rig);
+        app.ask(call());
+        operator.change(|habits| habits.tricks = vec![("POST /quality-on-demand", trick.clone())]);
+        let first = server();
+        let _one = open(&rig, &named, first);
+        let why = if matches!(trick, Trick::HangsUp) { "failed" } else { "nonsense" };
+        becomes(&app, "refused", Some(first), Some(why));
+        assert_eq!((class(&rig), &app.own()[0]["state"]), (json!("background"), &json!("degraded")));
+        // What it may have begun all the same is given back, as soon as it tells the truth.
+        operator.change(|habits| habits.tricks.clear());
+        wait::until("no session", || operator.sessions().is_empty().then_some(()));
+        assert_eq!(rig.json(["flows"])["items"].as_array().unwrap().len(), 1, "the flow goes on");
+    }
+}
+
+#[test]
+fn a_change_changes_the_session_and_what_the_network_ends_is_told() {
+    let mut habits = OperatorHabits::default();
+    habits.profiles[1]["packetDelayBudget"] = json!({ "value": 250, "unit": "Milliseconds" });
+    habits.profiles[1]["packetErrorLossRate"] = 3.into();
+    let operator = Operator::start(habits);
+    let rig = on(&operator);
+    let (app, named) = app(&rig);
+    let id = app.ask(call())["id"].as_str().unwrap().to_owned();
+    let first = server();
+    let _one = open(&rig, &named, first);
+    becomes(&app, "given", Some(first), None);
+    wait::until("the open flow to have it", || (class(&rig) == "conversational").then_some(()));
+    let has = |profile: &str| {
+        let sessions = operator.sessions();
+        (sessions.len() == 1 && sessions[0].asked["qosProfile"] == profile).then_some(())
+    };
+    assert!(has("QOS_E").is_some());
+    let change = |body: Value| app.api("PATCH", &format!("/v1/streams/{id}"), &body);
+    // Within the same profile: the network has nothing to do.
+    let (status, changed) = change(json!({ "guaranteed_bitrate_up": "32 kbit/s" }));
+    assert_eq!((status, &changed["attributes"]["guaranteed_bitrate_up"]), (200, &json!("32 kbit/s")));
+    becomes(&app, "given", Some(first), None);
+    assert!(has("QOS_E").is_some());
+    // What needs another profile has another session, and the open flow its class.
+    let streaming = json!({ "class": "streaming", "transfer_delay": 300,
+                            "guaranteed_bitrate_up": "150 kbit/s", "guaranteed_bitrate_down": "150 kbit/s" });
+    assert_eq!(change(streaming).0, 200);
+    wait::until("another profile", || {
+        (has("QOS_E").is_none() && operator.sessions().len() == 1).then_some(())
+    });
+    becomes(&app, "given", Some(first), None);
+    wait::until("the open flow to have it", || (class(&rig) == "streaming").then_some(()));
+    // It has to be given back for that, and the operator gives nothing any more: then there is none.
+    operator.change(|habits| {
+        habits.tricks = vec![("POST /quality-on-demand", Trick::Status(403, "PERMISSION_DENIED"))];
+    });
+    let mut again = call();
+    again.as_object_mut().unwrap().remove("name");
+    assert_eq!(change(again).0, 200);
+    becomes(&app, "refused", Some(first), Some("not-restored"));
+    assert_eq!(ended(&app), (json!("degraded"), json!("qos-not-granted")));
+    wait::until("the open flow to lose it", || (class(&rig) == "background").then_some(()));
+    // Whoever changes it asks again.
+    operator.change(|habits| habits.tricks.clear());
+    assert_eq!(change(json!({ "guaranteed_bitrate_up": "48 kbit/s" })).0, 200);
+    becomes(&app, "given", Some(first), None);
+    wait::until("the open flow to have it", || (class(&rig) == "conversational").then_some(()));
+
+    operator.terminate();
+    wait::until("the end of it", || {
+        (ended(&app) == (json!("degraded"), json!("qos-not-granted"))).then_some(())
+    });
+    wait::until("the open flow to lose it", || (class(&rig) == "background").then_some(()));
+    assert_eq!(rig.json(["flows"])["items"].as_array().unwrap().len(), 1, "the flow goes on");
+}
+
+/// How the app's stream is, and why.
+fn ended(app: &App<'_>) -> (Value, Value) {
+    let stream = app.own().pop().unwrap();
+    (stream["state"].clone(), stream["reason"].clone())
+}
+
 #[test]
 fn an_operator_that_does_not_answer_holds_up_no_flow_and_one_that_goes_away_cuts_none() {
     let operator = Operator::start(OperatorHabits { available_after: None, ..OperatorHabits::default() });

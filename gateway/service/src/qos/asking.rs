@@ -195,6 +195,11 @@ fn heard(
         }
         // Something else is asked for next, or nothing.
         Err(_) if !is_wanted => None,
+        // What was to be changed ended meanwhile, which was told.
+        Err(_) if before.is_some() && stream.network.session.is_none() => {
+            *held = None;
+            None
+        }
         // As before it was to be changed.
         Err(fault) if before.as_ref().is_some_and(|session| session.bearer == asked.bearer) => {
             stream.network.why = Some(why(&fault));
