@@ -134,18 +134,19 @@ fn datagrams_and_streams_are_held_to_it_too() {
     association.send(peer.address(), &[7; 1000]);
     assert_eq!(peer.receive().1.len(), 1000);
     let began = Instant::now();
-    for _ in 0..100 {
+    // As many as surely have room in the queue of a socket.
+    for _ in 0..60 {
         association.send(peer.address(), &[7; 1000]);
     }
     let row = wait::until("all of them to be counted", || {
         let rows = done(&rig, &["usage", "--by", "app"])["items"].as_array().unwrap().clone();
         let row = rows.into_iter().find(|row| row["app"] == limited)?;
         let of = |field: &str| row[field].as_u64().unwrap();
-        (of("bytes_up") + of("dropped_up") >= 101_000).then(|| (of("bytes_up"), of("dropped_up")))
+        (of("bytes_up") + of("dropped_up") >= 61_000).then(|| (of("bytes_up"), of("dropped_up")))
     });
     // 10,000 a second, and the burst of a tenth of a second or what the arbiter catches up.
     let most = 10_000.0 * began.elapsed().as_secs_f64() + 4_000.0;
-    assert!((row.0 as f64) < most && row.1 > 80_000, "{row:?}, at most {most}");
+    assert!((row.0 as f64) < most && row.1 > 40_000, "{row:?}, at most {most}");
 }
 
 #[test]
