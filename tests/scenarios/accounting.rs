@@ -339,6 +339,14 @@ fn only_what_is_moved_roaming_counts_for_a_threshold_on_roaming() {
     // A modem that does not say may be anywhere.
     registers(&rig, &modem, 1, false);
     assert_eq!(get(&rig, &run, 1000).body.len(), 1000);
+    // While it looks for a network it is where it was.
+    let asked = || modem.heard().iter().filter(|line| *line == "AT+CREG?").count();
+    let before = asked();
+    modem.with_contexts(|side| side.registered.values_mut().for_each(|said| *said = "0,2"));
+    modem.say("+CEREG: 2");
+    wait::until("it to be asked to the end", || (asked() > before).then_some(()));
+    is_now(&rig, &json!(false));
+    assert_eq!(get(&rig, &run, 1000).body.len(), 1000);
     modem.with_contexts(|side| side.registered.clear());
     modem.say("+CEREG: 0");
     is_now(&rig, &Value::Null);

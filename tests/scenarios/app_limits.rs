@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use mexe_forge::usim::{Card, CardKind};
 use rig::cli::code;
 use rig::streams::App;
 use rig::verbs::{cli, done};
-use rig::{Association, Control, Origin, Peer, Rig, packages, wait};
+use rig::{Association, ContextHabits, Control, FakeModem, Habits, Origin, Peer, Rig, packages, wait};
 use serde_json::{Value, json};
 
 const BEARER: &str =
@@ -147,6 +148,68 @@ fn datagrams_and_streams_are_held_to_it_too() {
     // 10,000 a second, and the burst of a tenth of a second or what the arbiter catches up.
     let most = 10_000.0 * began.elapsed().as_secs_f64() + 4_000.0;
     assert!((row.0 as f64) < most && row.1 > 40_000, "{row:?}, at most {most}");
+}
+
+#[test]
+fn a_limit_that_is_raised_takes_no_room_from_others() {
+    let rig = on(
+        "[[bearer]]\nname = \"wire\"\nkind = \"static\"\nuplink = \"1 Mbit/s\"\ndownlink = \"1 Mbit/s\"\n",
+    );
+    let limited = app(&rig, "third-party");
+    let other = app(&rig, "manufacturer");
+    for app in [&limited, &other] {
+        rig.grant(app, "network.qos", "session");
+    }
+    done(&rig, &["app", "limit", &limited, "--up", "100 kbit/s", "--down", "100 kbit/s"]);
+    let call = json!({ "name": "call", "class": "conversational",
+                       "guaranteed_bitrate_up": "600 kbit/s", "guaranteed_bitrate_down": "600 kbit/s" });
+    let (first, second) = (App::again(&rig, &limited), App::again(&rig, &other));
+    let has = |app: &App<'_>| {
+        let stream = app.own().pop().unwrap();
+        (stream["state"].clone(), stream["attributes"]["guaranteed_bitrate_up"].clone())
+    };
+    first.ask(call.clone());
+    second.ask(call);
+    let (little, much) = ((json!("admitted"), json!("100 kbit/s")), (json!("admitted"), json!("600 kbit/s")));
+    assert_eq!((has(&first), has(&second)), (little.clone(), much.clone()));
+    done(&rig, &["app", "limit", &limited, "--none"]);
+    assert_eq!((has(&first), has(&second)), (little, much.clone()));
+    // When there is room, it is had by changing the stream.
+    let id = second.own()[0]["id"].as_str().unwrap().to_owned();
+    done(&rig, &["qos", "release", &id]);
+    let id = first.own()[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(first.api("PATCH", &format!("/v1/streams/{id}"), &json!({})).0, 200);
+    assert_eq!(has(&first), much);
+}
+
+#[test]
+fn what_a_network_gives_follows_the_limit() {
+    let contexts = Some(ContextHabits::default());
+    let modem = FakeModem::start(Some(&Card::new(CardKind::Usim)), Habits { contexts, ..Habits::default() });
+    let port = modem.port().display();
+    let rig = on(&format!("[[bearer]]\nname = \"mobile\"\nkind = \"modem\"\ndevice = \"{port}\"\n"));
+    wait::until("the modem", || (done(&rig, &["bearers"])["items"][0]["state"] == "up").then_some(()));
+    let limited = app(&rig, "third-party");
+    rig.grant(&limited, "network.qos", "session");
+    done(&rig, &["app", "limit", &limited, "--up", "32 kbit/s", "--down", "32 kbit/s"]);
+    let app = App::again(&rig, &limited);
+    app.ask(json!({ "name": "call", "class": "conversational",
+                    "guaranteed_bitrate_up": "64 kbit/s", "guaranteed_bitrate_down": "64 kbit/s" }));
+    let becomes = |rate: &str| {
+        wait::until(&format!("{rate} from the network"), || {
+            let stream = app.own().pop().unwrap();
+            let given = &stream["network"]["given"]["guaranteed_bitrate_up"];
+            (stream["state"] == "admitted"
+                && *given == *rate
+                && stream["attributes"]["guaranteed_bitrate_up"] == *rate)
+                .then_some(())
+        });
+    };
+    becomes("32 kbit/s");
+    done(&rig, &["app", "limit", &limited, "--none"]);
+    becomes("64 kbit/s");
+    done(&rig, &["app", "limit", &limited, "--up", "48 kbit/s"]);
+    becomes("48 kbit/s");
 }
 
 #[test]

@@ -67,8 +67,10 @@ impl Arbiter {
 
     /// Lets the streams of an app go ahead as far as its maximum allows, each in its turn.
     pub(super) fn serve_app(&mut self, group: Group, now: Instant) {
-        let quantum = self.quantum();
+        let bearers = self.quantum();
         let Some(app) = self.streams.groups.get_mut(&group) else { return };
+        // At a low rate a chunk of the bearer's is a long time.
+        let quantum = bearers.min(i64::try_from(app.chunk).unwrap_or(i64::MAX));
         app.bucket.fill(now);
         let mut round = std::mem::take(&mut app.round);
         while let Some(id) = round.head(quantum, &mut self.streams) {

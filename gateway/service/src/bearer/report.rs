@@ -81,28 +81,33 @@ impl Report {
         inner.offered = offered;
         let capacity = offered.within(inner.ceiling);
         drop(inner);
-        let before = self.status();
-        if before.is_up() {
-            return self.carries(capacity);
+        let is_found = self.status.send_if_modified(|status| {
+            let was_down = status.down.take().is_some();
+            if was_down {
+                (status.capacity, status.since) = (capacity, clock::wall());
+            }
+            was_down
+        });
+        match is_found {
+            true => self.tell(What::Found(capacity)),
+            false => self.carries(capacity),
         }
-        self.status.send_replace(Status { down: None, capacity, since: clock::wall(), ..before });
-        self.tell(What::Found(capacity));
     }
 
     /// It cannot be used any more: its sessions are gone.
     pub fn down(&self, why: Why) {
         self.lock().sessions.clear();
-        let before = self.status.borrow().clone();
-        if before.down.as_ref() == Some(&why) {
-            return;
-        }
-        // Before it is told: who begins to use it in between finds out by himself.
-        if before.is_up() {
-            self.losses.fetch_add(1, Ordering::AcqRel);
-        }
-        let since = if before.is_up() { clock::wall() } else { before.since };
-        self.status.send_replace(Status { down: Some(why.clone()), since, ..before });
-        if before.is_up() {
+        let mut was_up = false;
+        self.status.send_if_modified(|status| {
+            was_up = status.is_up();
+            if was_up {
+                // Before it is told: who begins to use it in between finds out by himself.
+                self.losses.fetch_add(1, Ordering::AcqRel);
+                status.since = clock::wall();
+            }
+            status.down.replace(why.clone()).as_ref() != Some(&why)
+        });
+        if was_up {
             self.tell(What::Lost(why));
         }
     }

@@ -8,7 +8,7 @@ use super::fault::Stop;
 use super::{Exit, Global, output};
 use crate::client::ApiPath;
 
-/// Set the most that an app may move a second, all its connections together
+/// Set the most that an app may move a second, all its connections together, in place of what was set before
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The app's id

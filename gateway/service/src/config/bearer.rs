@@ -103,8 +103,12 @@ pub(super) fn checked(
             ("context", bearer.context.is_some(), &[BearerKind::Modem]),
             ("packets", bearer.packets.is_some(), &[BearerKind::Modem]),
             ("queues", bearer.queues.is_some(), &[BearerKind::Linux]),
-            // A modem tells itself, and an operator's API is no way for packets.
-            ("roaming", bearer.roaming.is_some(), &[BearerKind::Linux, BearerKind::Static]),
+            // A modem tells itself.
+            (
+                "roaming",
+                bearer.roaming.is_some(),
+                &[BearerKind::Camara, BearerKind::Linux, BearerKind::Static],
+            ),
         ] {
             if is_set && !kinds.contains(&bearer.kind) {
                 let kind = bearer.kind.as_str();

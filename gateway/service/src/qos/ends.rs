@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mexe_journal::Record;
-use mexe_model::{Reason, RunId, StreamId};
+use mexe_model::{AppId, Reason, RunId, StreamId};
 use mexe_qos::admission;
-use mexe_qos::negotiation::{Most, Source};
+use mexe_qos::negotiation::{Granted, Most, Source};
 use mexe_relay::Lease;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::lease;
 use super::network::{is_of_network, prepare};
 use super::shape::Shape;
-use super::streams::{Live, admit, held};
+use super::streams::{Live, admit, held, needs};
 use super::{caps, reservable};
 use crate::clock;
 use crate::events::{Event, Happened};
@@ -67,6 +67,20 @@ pub(super) async fn watch_over(
 /// The stream goes on as best effort.
 pub(super) fn degrade(gate: &Gate, live: &mut BTreeMap<StreamId, Live>, id: StreamId, reason: Reason) {
     let Some(stream) = live.get_mut(&id) else { return };
+    let best_effort = best_effort(gate, stream, reason);
+    stream.lost = Some(reason);
+    if !is_of_network(reason) {
+        prepare(gate, stream);
+    }
+    stream.give(best_effort);
+    let network = stream.network.shown();
+    let more = if network.is_null() { Value::Null } else { json!({ "network": network }) };
+    note(gate, stream, "stream.degrade", Some(reason), more);
+    tell(gate, stream.run, id, Happened::Degraded(reason));
+}
+
+/// What the stream has as best effort, for that reason.
+fn best_effort(gate: &Gate, stream: &Live, reason: Reason) -> Granted {
     let source = match reason {
         Reason::QosNotAdmitted => Source::Subscription,
         Reason::QosDisplaced => Source::Operator,
@@ -75,15 +89,7 @@ pub(super) fn degrade(gate: &Gate, live: &mut BTreeMap<StreamId, Live>, id: Stre
     };
     let mut caps = caps(gate, &stream.app, stream.trust, true);
     caps.push((source, Most::BEST_EFFORT));
-    stream.lost = Some(reason);
-    if !is_of_network(reason) {
-        prepare(gate, stream);
-    }
-    stream.give(stream.negotiated(&caps));
-    let network = stream.network.shown();
-    let more = if network.is_null() { Value::Null } else { json!({ "network": network }) };
-    note(gate, stream, "stream.degrade", Some(reason), more);
-    tell(gate, stream.run, id, Happened::Degraded(reason));
+    stream.negotiated(&caps)
 }
 
 /// The stream is over; what still uses it is best effort.
@@ -133,17 +139,43 @@ pub fn capacity_changed(gate: &Gate) {
             bearer.shaping().set_capacity(status.capacity);
         }
     }
-    negotiate_anew(gate, "capacity");
+    negotiate_anew(gate, "capacity", None);
 }
 
-/// Every stream has what it can have now.
-pub(super) fn negotiate_anew(gate: &Gate, because: &str) {
+/// Every stream has what it can have now; those of an app whose limit has changed are asked for anew where there is a network
+/// to ask.
+pub(super) fn negotiate_anew(gate: &Gate, because: &str, limited: Option<&AppId>) {
     {
         let mut live = gate.streams.locked();
-        for stream in live.values_mut().filter(|stream| stream.lost.is_none()) {
-            let granted = stream.negotiated(&stream.caps(gate, true));
-            if granted != stream.granted {
-                stream.give(granted);
+        let ids: Vec<StreamId> = live.keys().copied().collect();
+        for id in ids {
+            let Some(stream) = live.get(&id) else { continue };
+            let is_asked = limited == Some(&stream.app) && stream.lost.is_none_or(is_of_network);
+            let next = match stream.lost {
+                Some(reason) => best_effort(gate, stream, reason),
+                // As if the network gave all of it: the room for that is kept.
+                None if is_asked => stream.negotiated(&caps(gate, &stream.app, stream.trust, true)),
+                None => stream.negotiated(&stream.caps(gate, true)),
+            };
+            let (before, after) = (needs(&stream.granted).0, needs(&next).0);
+            let is_more = after.up > before.up || after.down > before.down;
+            // If there is no room for more than before, it has what it had: it may not take it from others.
+            if is_more && admit(&live, reservable(gate), Some(id), &next, false).is_err() {
+                continue;
+            }
+            let Some(stream) = live.get_mut(&id) else { continue };
+            if is_asked {
+                prepare(gate, stream);
+            }
+            let next = match stream.lost {
+                None if !stream.network.is_unanswered() => stream.negotiated(&stream.caps(gate, true)),
+                _ => next,
+            };
+            if next == stream.granted {
+                continue;
+            }
+            stream.give(next);
+            if stream.lost.is_none() {
                 note(gate, stream, "stream.modify", None, json!({ "because": because }));
                 tell(gate, stream.run, stream.id, Happened::Changed);
             }

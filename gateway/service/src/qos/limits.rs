@@ -144,7 +144,7 @@ async fn store(
     gate.journal.change(change, record).await.map_err(unavailable)?;
     gate.app_limits.locked().limits = limits;
     gate.app_limits.apply(&gate.bearers, app, limit);
-    negotiate_anew(gate, "app-limit");
+    negotiate_anew(gate, "app-limit", Some(app));
     gate.events.tell(crate::events::Event::Change);
     Ok(())
 }

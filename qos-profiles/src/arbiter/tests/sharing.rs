@@ -165,6 +165,24 @@ fn the_streams_of_an_app_keep_to_their_maximum_together() {
 }
 
 #[test]
+fn the_streams_of_an_app_with_little_wait_no_longer_for_each_other_on_a_fast_bearer() {
+    for capacity in [200_000_000, 1_000_000_000] {
+        let mut world = World::new(capacity, MILLI);
+        let group = Some(Group(1));
+        world.arbiter.set_group(Group(1), Some(rate(400_000)), 5_000, at(world.now));
+        for write in [16_384, 16_384, 1_400] {
+            world.hungry(Terms { group, ..Terms::new(Band::Background) }, write);
+        }
+        world.run(SECOND);
+        // 50,000 bytes a second, in three parts.
+        for _ in 0..5 {
+            let moved = world.measure(SECOND);
+            assert!(moved.iter().all(|moved| (10_000..25_000).contains(moved)), "{capacity}: {moved:?}");
+        }
+    }
+}
+
+#[test]
 fn an_app_that_is_let_have_more_takes_nobody_elses_place() {
     let mut world = World::new(50_000_000, MILLI);
     for group in [Group(1), Group(2)] {

@@ -53,8 +53,8 @@ struct Knows {
     profiles: Option<Profiles>,
     /// The numbers that contexts beside the first may have; none: it knows no such contexts.
     secondary: Vec<u8>,
-    /// What it tells of its registration for.
-    registrations: Vec<Service>,
+    /// Which registrations it was asked about and said nothing at all.
+    unheard: Vec<Service>,
 }
 
 /// UMTS profiles where the modem has them: they say everything.
@@ -216,13 +216,7 @@ impl Shared {
         let secondary = self.if_it_knows(Command::SecondaryRange).await?.unwrap_or_default();
         let mut secondary = pdp::cids_of_range(&secondary);
         secondary.retain(|cid| *cid != self.settings.context);
-        let mut registrations = Vec::new();
-        for service in Service::ALL {
-            if self.if_it_knows(Command::Registration(service)).await?.is_some() {
-                registrations.push(service);
-            }
-        }
-        self.known().knows = Knows { profiles, secondary, registrations };
+        self.known().knows = Knows { profiles, secondary, unheard: Vec::new() };
         Ok(())
     }
 
@@ -282,18 +276,31 @@ impl Shared {
         self.sessions_looked(&states).await
     }
 
-    /// Whether it is on another operator's network; `None` when it does not say.
+    /// Whether it is on another operator's network; `None` when it does not say. What it refuses to say today it may say
+    /// tomorrow (the card was busy); while it looks for a network it is where it was.
     async fn roaming(&self) -> Result<Option<bool>, NegotiationFault> {
-        let services = self.known().knows.registrations.clone();
-        for service in services {
-            let lines = self.if_it_knows(Command::Registration(service)).await?.unwrap_or_default();
+        let mut roaming = None;
+        for service in Service::ALL {
+            if self.known().knows.unheard.contains(&service) {
+                continue;
+            }
+            let lines = match self.if_it_knows(Command::Registration(service)).await {
+                Ok(lines) => lines.unwrap_or_default(),
+                // It has said nothing for longer than anything else may take: not again.
+                Err(NegotiationFault::Silent(_)) => {
+                    self.known().knows.unheard.push(service);
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
             match pdp::registration(&lines, service) {
                 Some(Registration::Home) => return Ok(Some(false)),
                 Some(Registration::Roaming) => return Ok(Some(true)),
-                Some(Registration::None) | None => {}
+                Some(Registration::None) => roaming = self.report.status().roaming,
+                None => {}
             }
         }
-        Ok(None)
+        Ok(roaming)
     }
 
     /// What a context has.

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
+use mexe_model::Reason;
 use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg, sendmmsg,
 };
@@ -99,28 +100,54 @@ fn take<S: SockaddrLike + Copy + Into<SocketAddr>>(
     Ok(count)
 }
 
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Went {
+    /// The kernel has it.
+    Out,
+    /// It could not be sent.
+    Lost(Reason),
+    /// It may not be sent any more.
+    Cut(Reason),
+}
+
 /// Sends datagrams over a connected socket, at once or not at all: one that would have to wait is dropped, and so are those
-/// behind it. `told` hears of each in turn. (tokio's own would first have to be told that a new socket can be written to.)
+/// behind it. Whether they may still be sent is asked before each call of the kernel. `told` hears of each in turn. (tokio's
+/// own would first have to be told that a new socket can be written to.)
 pub(super) fn send(
     socket: &UdpSocket,
     datagrams: &[[IoSlice<'_>; 1]],
-    mut told: impl FnMut(Result<(), Errno>),
+    is_cut: impl Fn() -> Option<Reason>,
+    mut told: impl FnMut(Went),
 ) {
     let (mut left, mut is_again) = (datagrams, false);
     while let [_, behind @ ..] = left {
+        if let Some(reason) = is_cut() {
+            return left.iter().for_each(|_| told(Went::Cut(reason)));
+        }
         match send_some(socket, left) {
             Ok(sent) => {
-                (0..sent).for_each(|_| told(Ok(())));
+                (0..sent).for_each(|_| told(Went::Out));
                 (left, is_again) = (left.get(sent..).unwrap_or_default(), false);
             }
             // What a router or the peer said to a datagram before is told once, in place of sending this one.
             Err(Errno::CONNREFUSED | Errno::HOSTUNREACH) if !is_again => is_again = true,
-            Err(full @ (Errno::AGAIN | Errno::NOBUFS)) => return left.iter().for_each(|_| told(Err(full))),
+            Err(Errno::AGAIN | Errno::NOBUFS) => {
+                return left.iter().for_each(|_| told(Went::Lost(Reason::LimitRate)));
+            }
             Err(error) => {
-                told(Err(error));
+                told(Went::Lost(reason_of(error)));
                 (left, is_again) = (behind, false);
             }
         }
+    }
+}
+
+fn reason_of(error: Errno) -> Reason {
+    match error {
+        Errno::MSGSIZE => Reason::BodyTooLarge,
+        Errno::CONNREFUSED => Reason::UpstreamRefused,
+        _ => Reason::UpstreamUnreachable,
     }
 }
 
@@ -148,10 +175,10 @@ mod tests {
         (one, other)
     }
 
-    fn sent(socket: &UdpSocket, datagrams: &[Vec<u8>]) -> Vec<Result<(), Errno>> {
+    fn sent(socket: &UdpSocket, datagrams: &[Vec<u8>]) -> Vec<Went> {
         let slices: Vec<_> = datagrams.iter().map(|datagram| [IoSlice::new(datagram)]).collect();
         let mut heard = Vec::new();
-        send(socket, &slices, |result| heard.push(result));
+        send(socket, &slices, || None, |went| heard.push(went));
         heard
     }
 
@@ -179,13 +206,13 @@ mod tests {
             let datagrams: Vec<Vec<u8>> =
                 (0_u8..).zip(sizes).map(|(fill, length)| vec![fill; length]).collect();
             for before in [0, 22] {
-                assert!(sent(&one, &datagrams).iter().all(Result::is_ok));
+                assert!(sent(&one, &datagrams).iter().all(|went| *went == Went::Out));
                 let from = one.local_addr().unwrap();
                 let expected: Vec<_> = datagrams.iter().map(|datagram| (datagram.clone(), from)).collect();
                 assert_eq!(received(&other, before, sizes.len()).await, expected, "{host} {before}");
             }
             let many: Vec<Vec<u8>> = (0..100_u8).map(|n| vec![n; 3]).collect();
-            assert!(sent(&one, &many).iter().all(Result::is_ok));
+            assert!(sent(&one, &many).iter().all(|went| *went == Went::Out));
             let got: Vec<_> = received(&other, 0, 100).await.into_iter().map(|(bytes, _)| bytes).collect();
             assert_eq!(got, many, "{host}: more than one batch");
         }
@@ -195,7 +222,7 @@ mod tests {
     async fn what_is_too_large_is_told_and_what_stands_behind_it_goes() {
         let (one, other) = pair("127.0.0.1").await;
         let datagrams = [vec![1; 5], vec![2; 65_536], vec![3; 5]];
-        assert_eq!(sent(&one, &datagrams), [Ok(()), Err(Errno::MSGSIZE), Ok(())]);
+        assert_eq!(sent(&one, &datagrams), [Went::Out, Went::Lost(Reason::BodyTooLarge), Went::Out]);
         let got = received(&other, 0, 2).await;
         assert_eq!(got.iter().map(|(bytes, _)| bytes[0]).collect::<Vec<_>>(), [1, 3]);
     }
@@ -205,11 +232,11 @@ mod tests {
         let (one, other) = pair("127.0.0.1").await;
         let address = other.local_addr().unwrap();
         drop(other);
-        assert_eq!(sent(&one, &[vec![1]]), [Ok(())]);
+        assert_eq!(sent(&one, &[vec![1]]), [Went::Out]);
         // The answer to that is waiting by now: the loopback delivers at once.
         let back = UdpSocket::bind(address).await.unwrap();
         back.connect(one.local_addr().unwrap()).await.unwrap();
-        assert_eq!(sent(&one, &[vec![2], vec![3]]), [Ok(()), Ok(())]);
+        assert_eq!(sent(&one, &[vec![2], vec![3]]), [Went::Out, Went::Out]);
         let got = received(&back, 0, 2).await;
         assert_eq!(got.iter().map(|(bytes, _)| bytes[0]).collect::<Vec<_>>(), [2, 3]);
     }
@@ -220,5 +247,20 @@ mod tests {
         socket2::SockRef::from(&one).set_send_buffer_size(4608).unwrap();
         let heard = sent(&one, &vec![vec![0; 60_000]; 32]);
         assert_eq!(heard.len(), 32);
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_in_the_middle_of_a_batch_goes_no_further() {
+        let (one, other) = pair("127.0.0.1").await;
+        // The call of the kernel ends at the one that is too large.
+        let datagrams = [vec![1; 5], vec![2; 65_536], vec![3; 5]];
+        let slices: Vec<_> = datagrams.iter().map(|datagram| [IoSlice::new(datagram)]).collect();
+        let (asked, mut heard) = (std::cell::Cell::new(0), Vec::new());
+        let is_cut = || (asked.replace(asked.get() + 1) > 0).then_some(Reason::PermissionRevoked);
+        send(&one, &slices, is_cut, |went| heard.push(went));
+        let cut = Went::Cut(Reason::PermissionRevoked);
+        assert_eq!(heard, [Went::Out, cut, cut]);
+        assert_eq!(received(&other, 0, 1).await.len(), 1);
+        assert_eq!(other.try_recv(&mut [0; 9]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }

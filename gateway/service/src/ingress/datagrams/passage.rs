@@ -11,14 +11,13 @@ use mexe_model::{Endpoint, Instant, Reason};
 use mexe_relay::{Allowance, End, Lease, LeaseHandle, Limit, Outcome, Taken};
 use mexe_wire::socks5::{MAX_REPLY_HEADER, ReplyHeader};
 use prometheus::IntCounter;
-use rustix::io::Errno;
 use serde_json::json;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{self, Arrived, BATCH};
+use super::batch::{self, Arrived, BATCH, Went};
 use super::{BATCHES, DOOR};
 use crate::clock;
 use crate::flow;
@@ -136,16 +135,17 @@ impl Passage {
         }
         let ready = ready.get(..count).unwrap_or_default();
         let mut next = ready.iter();
-        batch::send(&self.socket, ready, |sent| {
+        let is_cut = || is_cut(&self.lease);
+        batch::send(&self.socket, ready, is_cut, |went| {
             let bytes = bytes(next.next().map_or(0, |[payload]| payload.len()));
-            match sent {
-                Ok(()) => {
+            match went {
+                Went::Out => {
                     self.lease.count_up(bytes);
                     self.counts.moved(&self.counts.up, now);
                 }
-                Err(error) => {
+                Went::Lost(reason) | Went::Cut(reason) => {
                     self.lease.count_dropped(bytes, 0);
-                    dropped(reason_of(error));
+                    dropped(reason);
                 }
             }
         });
@@ -156,13 +156,9 @@ fn bytes(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-fn reason_of(error: Errno) -> Reason {
-    match error {
-        Errno::MSGSIZE => Reason::BodyTooLarge,
-        Errno::AGAIN | Errno::NOBUFS => Reason::LimitRate,
-        Errno::CONNREFUSED => Reason::UpstreamRefused,
-        _ => Reason::UpstreamUnreachable,
-    }
+/// Why what has its turn may not be sent any more. What was paid for out of a budget goes, though it is used up now.
+fn is_cut(lease: &LeaseHandle) -> Option<Reason> {
+    lease.cancel_reason().filter(|reason| *reason != Reason::BudgetUsedUp)
 }
 
 /// A flow to be opened and seen through to its end.
@@ -312,15 +308,15 @@ impl Down {
         // The header goes right before what was read.
         let start = MAX_REPLY_HEADER - header.len();
         let mut ready = [[IoSlice::new(&[])]; BATCH];
-        let (mut count, mut is_cut) = (0, false);
+        let (mut count, mut is_over) = (0, false);
         for Arrived { room, length, from } in arrived {
             // What came before the socket was connected may be anybody's.
             if from.port() != remote.port() || from.ip() != remote.ip() {
                 gate.metrics.datagrams_dropped(Reason::TargetOutOfScope).inc();
                 continue;
             }
-            is_cut = is_cut || self.lease.cancel_reason().is_some();
-            if is_cut || !self.police.lets_pass(length, now) {
+            is_over = is_over || self.lease.cancel_reason().is_some();
+            if is_over || !self.police.lets_pass(length, now) {
                 self.lease.handle().count_dropped(0, bytes(length));
                 continue;
             }
@@ -334,21 +330,28 @@ impl Down {
         }
         let ready = ready.get(..count).unwrap_or_default();
         let mut next = ready.iter();
-        batch::send(&self.client, ready, |sent| {
-            let whole = next.next().map_or(0, |[whole]| whole.len());
-            let bytes = bytes(whole.saturating_sub(header.len()));
-            match sent {
-                Ok(()) => {
-                    self.lease.count_down(bytes);
-                    self.counts.moved(&self.counts.down, now);
+        let lease = self.lease.handle();
+        batch::send(
+            &self.client,
+            ready,
+            || is_cut(&lease),
+            |went| {
+                let whole = next.next().map_or(0, |[whole]| whole.len());
+                let bytes = bytes(whole.saturating_sub(header.len()));
+                match went {
+                    Went::Out => {
+                        lease.count_down(bytes);
+                        self.counts.moved(&self.counts.down, now);
+                    }
+                    Went::Lost(reason) => {
+                        lease.count_dropped(0, bytes);
+                        gate.metrics.datagrams_dropped(reason).inc();
+                    }
+                    Went::Cut(_) => lease.count_dropped(0, bytes),
                 }
-                Err(error) => {
-                    self.lease.handle().count_dropped(0, bytes);
-                    gate.metrics.datagrams_dropped(reason_of(error)).inc();
-                }
-            }
-        });
-        !is_cut
+            },
+        );
+        lease.cancel_reason().is_none()
     }
 }
 
