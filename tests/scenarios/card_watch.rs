@@ -127,7 +127,11 @@ async fn a_modem_that_says_nothing_is_asked() {
     inserted(next(&mut watch).await);
     // The same card with other files, without a word: a file was deactivated over the air.
     modem.with_card(|card| card.deactivated.extend([0x4F41]));
-    changed(next(&mut watch).await);
+    match next(&mut watch).await {
+        // It was read just then: what cannot be read to its end counts as gone, and is read again.
+        Event::Removed(_) => drop(inserted(next(&mut watch).await)),
+        event => drop(changed(event)),
+    }
     // Another subscriber on the same card: first the old one is gone.
     card.imsi = "001010999999999".to_owned();
     modem.swap(Some(&card));
