@@ -290,6 +290,31 @@ const steps = {
     await tab.close();
   },
 
+  async "a limit is set by the form, holds, and is removed"(browser, gate) {
+    const run = await gate.run("operator-app");
+    const tab = await Tab.open(browser, gate);
+    await tab.signIn();
+    await tab.show("usage");
+    await tab.page.selectOption("#limit-app", "operator-app");
+    await tab.page.fill("#limit-down", "fast");
+    await tab.page.locator("#limit button").click();
+    assert.equal(await tab.page.locator("table[aria-label='Limits']").count(), 0, "what is no rate was taken");
+    await tab.page.fill("#limit-down", "800 kbit/s");
+    await tab.page.locator("#limit button").click();
+    const row = tab.page.locator("table[aria-label='Limits'] tr", { hasText: "operator-app" });
+    await row.filter({ hasText: "800 kbit/s" }).waitFor();
+    const grant = { app: "operator-app", action: "network.connect", target: gate.origin, permission: "session" };
+    await gate.ask("POST", "/v1/grants", grant);
+    const began = Date.now();
+    const { code } = await gate.curl(run, gate.origin, "/bytes/200000").ended;
+    assert.equal(code, 0);
+    assert.ok(Date.now() - began > 1500, "200,000 bytes at 100,000 a second");
+    await row.locator("button").click();
+    await row.waitFor({ state: "detached" });
+    tab.faultless("limits");
+    await tab.close();
+  },
+
   async "the journal is filtered, followed and verified"(browser, gate) {
     const tab = await Tab.open(browser, gate);
     await tab.signIn();

@@ -227,13 +227,14 @@ fn what_is_wrong_about_a_limit_is_said() {
     let output = cli(&rig, &["app", "limit", "nobody", "--up", "5 kbit/s"]);
     assert_eq!(output.ended(code::FAULT).json["reason"], "app-unknown");
     assert_eq!(cli(&rig, &["app", "limit", &app, "--none"]).ended(code::FAULT).json["reason"], "not-found");
-    let url = format!("/v1/limits/{app}");
     for (body, word) in [
-        ("{}", "max_bitrate_up"),
-        ("{\"max_bitrate_up\": \"0 bit/s\"}", "bit rate"),
-        ("{\"up\": \"5 kbit/s\"}", "up"),
+        ("{\"app\": \"APP\"}", "max_bitrate_up"),
+        ("{\"app\": \"APP\", \"max_bitrate_up\": \"0 bit/s\"}", "bit rate"),
+        ("{\"app\": \"APP\", \"up\": \"5 kbit/s\"}", "up"),
+        ("{\"max_bitrate_up\": \"5 kbit/s\"}", "app"),
     ] {
-        let reply = rig.api(["-X", "PUT", "-H", "content-type: application/json", "-d", body], &url);
+        let body = body.replace("APP", &app);
+        let reply = rig.api(["-H", "content-type: application/json", "-d", &body], "/v1/limits");
         assert_eq!((reply.status, reply.reason().as_deref()), (400, Some("request-malformed")), "{body}");
         assert!(reply.text().contains(word), "{body}: {}", reply.text());
     }

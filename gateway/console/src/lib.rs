@@ -41,4 +41,4 @@ pub use questions::{Denial, Question, Questions};
 pub use roots::{Administrator, Largest, List, Root, Roots};
 pub use shadow::{Candidate, Shadow};
 pub use shell::shell;
-pub use usage::{Sum, Threshold, Usage};
+pub use usage::{Limit, Settable, Sum, Threshold, Usage};

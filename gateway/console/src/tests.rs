@@ -138,6 +138,10 @@ fn threshold() -> Value {
     json!({"id": 1, "app": "weather", "bearer": "wwan0", "when": "roaming", "per": "day", "bytes": 10, "moved": 20, "reached": true})
 }
 
+fn limit() -> Value {
+    json!({"app": "weather", "max_bitrate_up": "1 Mbit/s", "max_bitrate_down": "2 Mbit/s"})
+}
+
 fn flow() -> Value {
     json!({"id": "flow-9", "run": "run-3", "app": "weather", "domain": "operator", "target": "example.org:443",
         "address": "192.0.2.1:443", "class": "background", "ingress": "socks5",
@@ -205,12 +209,21 @@ fn pages_with(text: &str) -> Vec<String> {
     }
     for value in each_replaced(&sum(), text) {
         pages.extend(read_all(&value).map(|all: Vec<Sum>| {
-            rendered(Usage::of(all.clone(), all, Vec::new(), Vec::new(), vec![Foreign::new(text)]))
+            let set = Settable { bearers: vec![Foreign::new(text)], ..Settable::default() };
+            rendered(Usage::of(all.clone(), all, set))
         }));
     }
     for value in each_replaced(&threshold(), text) {
-        let apps = read_all::<App>(&app()).unwrap();
-        let page = |all| rendered(Usage::of(Vec::new(), Vec::new(), all, apps, Vec::new()));
+        let installed = read_all::<App>(&app()).unwrap();
+        let page = |thresholds| {
+            let set = Settable { thresholds, installed, ..Settable::default() };
+            rendered(Usage::of(Vec::new(), Vec::new(), set))
+        };
+        pages.extend(read_all(&value).map(page));
+    }
+    for value in each_replaced(&limit(), text) {
+        let page =
+            |limits| rendered(Usage::of(Vec::new(), Vec::new(), Settable { limits, ..Settable::default() }));
         pages.extend(read_all(&value).map(page));
     }
     for value in each_replaced(&flow(), text) {

@@ -1,4 +1,5 @@
-//! What apps moved, as bars and as a table, and the thresholds beyond which the user is asked.
+//! What apps moved, as bars and as a table, the thresholds beyond which the user is asked, and the most that apps may move
+//! a second.
 
 use askama::Template;
 use mexe_model::AppId;
@@ -56,6 +57,27 @@ impl Threshold {
     }
 }
 
+/// The most of one app, as `/v1/limits` shows it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Limit {
+    app: AppId,
+    max_bitrate_up: Option<Foreign>,
+    max_bitrate_down: Option<Foreign>,
+}
+
+/// What can be set by the forms, and for whom.
+#[derive(Debug, Default)]
+pub struct Settable {
+    /// The thresholds that there are.
+    pub thresholds: Vec<Threshold>,
+    /// The limits that there are.
+    pub limits: Vec<Limit>,
+    /// The apps.
+    pub installed: Vec<App>,
+    /// The bearers.
+    pub bearers: Vec<Foreign>,
+}
+
 /// The width of a bar that is full at `most`, in the picture's own units.
 fn share(of: u64, most: u64) -> u64 {
     let full = u128::from(Usage::WIDTH);
@@ -70,9 +92,7 @@ fn share(of: u64, most: u64) -> u64 {
 pub struct Usage {
     days: Vec<Sum>,
     apps: Vec<Sum>,
-    thresholds: Vec<Threshold>,
-    installed: Vec<App>,
-    bearers: Vec<Foreign>,
+    set: Settable,
     most_of_day: u64,
     most_of_app: u64,
 }
@@ -80,18 +100,12 @@ pub struct Usage {
 impl Usage {
     const WIDTH: u64 = 200;
 
-    /// Of these sums by day, those by app and class, and the thresholds; with the apps and bearers that one can be set for.
-    pub fn of(
-        days: Vec<Sum>,
-        mut apps: Vec<Sum>,
-        thresholds: Vec<Threshold>,
-        installed: Vec<App>,
-        bearers: Vec<Foreign>,
-    ) -> Self {
+    /// Of these sums by day, those by app and class, and what is set.
+    pub fn of(days: Vec<Sum>, mut apps: Vec<Sum>, set: Settable) -> Self {
         apps.sort_by_key(|sum| std::cmp::Reverse(sum.moved()));
         let most = |sums: &[Sum]| sums.iter().map(Sum::moved).max().unwrap_or_default();
         let (most_of_day, most_of_app) = (most(&days), most(&apps));
-        Self { days, apps, thresholds, installed, bearers, most_of_day, most_of_app }
+        Self { days, apps, set, most_of_day, most_of_app }
     }
 
     fn of_day(&self, sum: &Sum) -> u64 {

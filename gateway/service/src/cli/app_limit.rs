@@ -1,8 +1,7 @@
 //! `app limit` and `app limits`: the most that an app may move a second.
 
-use hyper::Method;
 use mexe_model::{AppId, BitRate};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::fault::Stop;
 use super::{Exit, Global, output};
@@ -26,20 +25,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<Exit, Stop> {
-    let path = ApiPath::new("/v1/limits").segment(args.app.as_str());
+    let (path, app) = (ApiPath::new("/v1/limits"), args.app.as_str());
     if args.none {
+        let path = path.segment(app);
         global.with_gate(async |mut gate| Ok(gate.delete(&path).await?))?;
-        return global.print(&json!({ "removed": args.app }), |_| format!("{} has no limit now", args.app));
+        return global.print(&json!({ "removed": app }), |_| format!("{app} has no limit now"));
     }
-    let rates = [("max_bitrate_up", args.up), ("max_bitrate_down", args.down)];
-    let body: Value = rates
-        .into_iter()
-        .filter_map(|(name, rate)| Some((name.to_owned(), json!(rate?))))
-        .collect::<serde_json::Map<_, _>>()
-        .into();
-    let (kind, body) = ("application/json", body.to_string().into_bytes());
-    let answer = global.with_gate(async |mut gate| Ok(gate.send(Method::PUT, &path, kind, body).await?))?;
-    global.print(&answer, |_| format!("{} is limited", args.app))
+    let body = json!({ "app": app, "max_bitrate_up": args.up, "max_bitrate_down": args.down });
+    let answer = global.with_gate(async |mut gate| Ok(gate.post(&path, &body).await?))?;
+    global.print(&answer, |_| format!("{app} is limited"))
 }
 
 pub(super) fn list(global: &Global) -> Result<Exit, Stop> {

@@ -15,8 +15,8 @@ use mexe_certs::ccm::CcmLimits;
 use mexe_console::asset::Asset;
 use mexe_console::{
     Administrator, App, Apps, Bearer, Candidate, Denial, Flow, Flows, Foreign, Grant, Grants, Journal,
-    Judged, Largest, List, Package, Profile, Quality, Question, Questions, Record, Root, Roots, Run,
-    Schedule, Shadow, Stream, Sum, Template, Threshold, Usage, Verified, Word,
+    Judged, Largest, Limit, List, Package, Profile, Quality, Question, Questions, Record, Root, Roots, Run,
+    Schedule, Settable, Shadow, Stream, Sum, Template, Threshold, Usage, Verified, Word,
 };
 use mexe_journal::VerifyError;
 use mexe_model::Reason;
@@ -313,9 +313,10 @@ async fn usage(
     let days: Vec<Sum> = api.list(&caller, &format!("/v1/usage?by=day{since}")).await?;
     let sums: Vec<Sum> = api.list(&caller, &format!("/v1/usage?by=app,class{since}")).await?;
     let thresholds: Vec<Threshold> = api.list(&caller, "/v1/thresholds").await?;
-    let apps: Vec<App> = api.list(&caller, "/v1/apps").await?;
+    let limits: Vec<Limit> = api.list(&caller, "/v1/limits").await?;
+    let installed: Vec<App> = api.list(&caller, "/v1/apps").await?;
     let bearers = gate.config().bearers.iter().map(|bearer| Foreign::new(bearer.name.clone())).collect();
-    shown(&Usage::of(days, sums, thresholds, apps, bearers))
+    shown(&Usage::of(days, sums, Settable { thresholds, limits, installed, bearers }))
 }
 
 async fn shadow(Extension(api): Extension<Api>, caller: Extension<Caller>) -> Page {

@@ -30,7 +30,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get, patch, post, put};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use mexe_model::Reason;
 use serde::Serialize;
@@ -85,8 +85,8 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/v1/lists", get(trust::lists).post(trust::add_list).layer(DefaultBodyLimit::disable()))
         .route("/v1/ccm", post(trust::apply_message).layer(DefaultBodyLimit::disable()))
         .route("/v1/administrator", get(trust::administrator).put(trust::set_administrator))
-        .route("/v1/limits", get(limits::list))
-        .route("/v1/limits/{app}", put(limits::set).delete(limits::remove))
+        .route("/v1/limits", get(limits::list).post(limits::set))
+        .route("/v1/limits/{app}", delete(limits::remove))
         .route("/v1/usage", get(usage::usage))
         .route("/v1/thresholds", get(usage::thresholds).post(usage::set))
         .route("/v1/thresholds/{id}", delete(usage::remove))

@@ -96,7 +96,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::GET, path: "/v1/administrator", roles: USER },
     Route { method: Method::PUT, path: "/v1/administrator", roles: USER },
     Route { method: Method::GET, path: "/v1/limits", roles: USER },
-    Route { method: Method::PUT, path: "/v1/limits/{app}", roles: USER },
+    Route { method: Method::POST, path: "/v1/limits", roles: USER },
     Route { method: Method::DELETE, path: "/v1/limits/{app}", roles: USER },
     Route { method: Method::GET, path: "/v1/usage", roles: USER },
     Route { method: Method::GET, path: "/v1/thresholds", roles: USER },
