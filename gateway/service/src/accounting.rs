@@ -1,6 +1,6 @@
-//! Accounts: what each app moved, by traffic class, bearer and local day, on the own operator's network or roaming. Open flows tell what came in since they told
-//! last, so every byte is counted once; every few seconds, and before anybody looks, the sums go to the database. What a
-//! threshold allows is decided in [`thresholds`].
+//! Accounts: what each app moved, by traffic class, bearer and local day, on the own operator's network or roaming. Open
+//! flows tell what came in since they told last, so every byte is counted once; every few seconds, and before anybody looks,
+//! the sums go to the database. What a threshold allows is decided in [`thresholds`].
 
 pub mod thresholds;
 

@@ -55,7 +55,7 @@ impl BearerSeries {
         })
     }
 
-    /// How each bearer is at a scrape: by its name.
+    /// How each bearer is at a scrape, by its name.
     pub(super) fn set(&self, bearers: &[(Arc<str>, Status)]) {
         for (bearer, status) in bearers {
             let (name, capacity) = ([bearer.as_ref()], status.capacity);

@@ -270,7 +270,7 @@ impl Shared {
             Err(NegotiationFault::NotSupported(_) | NegotiationFault::Nonsense(_)) => Capacity::default(),
             Err(fault) => return Err(fault),
         };
-        // Before it is up: whoever uses it then knows.
+        // Before it is up: then it is counted right from the first flow, or the moment after.
         self.report.roams(self.roaming().await?);
         self.report.up(offered.within(recommended));
         self.sessions_looked(&states).await
