@@ -1,5 +1,6 @@
-//! Which crate of the workspace may depend on which, and what the pure ones may never reach. The floors are
-//! model, then the engines (certs, qos, policy, wire), then the edges (card, relay, journal, console), then the service.
+//! Which crate of the workspace may depend on which, and what the pure ones may never reach. The floors are model (and inflate,
+//! which knows nobody), then the engines (certs, qos, policy, wire), then the edges (card, relay, journal, console), then the
+//! service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,7 @@ use crate::metadata::Workspace;
 
 /// The crates that take bytes, events and a time in and give verdicts out.
 pub const PURE: &[&str] =
-    &["mexe-certs", "mexe-console", "mexe-model", "mexe-policy", "mexe-qos", "mexe-wire"];
+    &["mexe-certs", "mexe-console", "mexe-inflate", "mexe-model", "mexe-policy", "mexe-qos", "mexe-wire"];
 
 /// What none of them may reach through normal dependencies.
 const IO: &[&str] = &[
@@ -36,7 +37,8 @@ fn plan() -> BTreeMap<&'static str, &'static [&'static str]> {
     const ENGINES: &[&str] = &["mexe-model", "mexe-certs", "mexe-policy", "mexe-qos", "mexe-wire"];
     BTreeMap::from([
         ("mexe-model", &[] as &[&str]),
-        ("mexe-certs", MODEL),
+        ("mexe-inflate", &[]),
+        ("mexe-certs", &["mexe-inflate", "mexe-model"]),
         ("mexe-policy", MODEL),
         ("mexe-qos", MODEL),
         ("mexe-wire", MODEL),

@@ -54,6 +54,7 @@ fn io_three_steps_away_from_a_pure_crate_is_named_with_its_path() {
     let far = workspace(&[
         ("mexe-certs", &["a"]),
         ("mexe-console", &[]),
+        ("mexe-inflate", &[]),
         ("mexe-model", &[]),
         ("mexe-policy", &[]),
         ("mexe-qos", &[]),
@@ -69,6 +70,7 @@ fn a_pure_crate_that_went_missing_is_named() {
     let gone = workspace(&[
         ("mexe-certs", &[]),
         ("mexe-console", &[]),
+        ("mexe-inflate", &[]),
         ("mexe-model", &[]),
         ("mexe-policy", &[]),
         ("mexe-qos", &[]),

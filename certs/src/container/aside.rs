@@ -2,10 +2,12 @@
 //! stream can only be unpacked from its beginning to its end, but nothing says that the same thread has to hash it. The
 //! engine owns no thread; whoever has one to spare gives an [`Aside`] to [`crate::Part::run_beside`].
 
+use std::ops::Range;
+
 /// Runs a maker and a taker of pieces.
 pub trait Aside {
-    /// Calls `make` once. It hands on pieces: a buffer, and how many bytes of it are meant; it may be left another buffer of
-    /// the same length instead. `take` is called with each piece, in order, here or on another thread, and with all of them
+    /// Calls `make` once. It hands on pieces: a buffer, and which bytes of it are meant; it may be left another buffer of the
+    /// same length instead. `take` is called with each piece, in order, here or on another thread, and with all of them
     /// before this returns.
     fn beside(&self, make: Make<'_>, take: Take<'_>);
 }
@@ -13,8 +15,8 @@ pub trait Aside {
 /// Makes pieces, and hands each of them on.
 pub type Make<'a> = &'a mut dyn FnMut(&mut HandOn<'_>);
 
-/// Hands on so many bytes of a buffer.
-pub type HandOn<'a> = dyn FnMut(&mut Vec<u8>, usize) + Send + 'a;
+/// Hands on these bytes of a buffer.
+pub type HandOn<'a> = dyn FnMut(&mut Vec<u8>, Range<usize>) + Send + 'a;
 
 /// Takes one piece.
 pub type Take<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
@@ -25,6 +27,6 @@ pub struct Alone;
 
 impl Aside for Alone {
     fn beside(&self, make: Make<'_>, take: Take<'_>) {
-        make(&mut |piece, length| take(piece.get(..length).unwrap_or_default()));
+        make(&mut |buffer, piece| take(buffer.get(piece).unwrap_or_default()));
     }
 }

@@ -3,24 +3,32 @@
 //! [`super`]; what else the bytes are compared with is decided in [`crate::jar`].
 
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flate2::{Decompress, FlushDecompress, Status};
+use mexe_inflate::{HISTORY, Inflater, ROOM, Stop};
 
 use super::Entry;
 use super::aside::{Aside, HandOn};
 use super::window::Window;
 
-/// The buffers that unpacking needs, kept from entry to entry: a quarter of a MiB.
+/// The buffers that unpacking needs, kept from entry to entry: less than half a MiB.
 pub(super) struct Unpacker {
     packed: Vec<u8>,
     plain: Vec<u8>,
-    inflater: Decompress,
+    /// The buffer that follows when `plain` is full.
+    next: Vec<u8>,
+    inflater: Box<Inflater>,
 }
 
 impl Unpacker {
     pub(super) fn new() -> Self {
-        Self { packed: vec![0; PACKED], plain: vec![0; PLAIN], inflater: Decompress::new(false) }
+        Self {
+            packed: vec![0; PACKED],
+            plain: vec![0; PLAIN],
+            next: vec![0; PLAIN],
+            inflater: Box::default(),
+        }
     }
 
     /// Hands the entry's bytes on, in a buffer for which another of the same length may be left.
@@ -42,7 +50,7 @@ impl Unpacker {
             let mut left = entry.packed;
             while left > 0 {
                 let read = next(window, &mut self.plain, &mut left)?;
-                out.put(&mut self.plain, read)?;
+                out.put(&mut self.plain, 0..read)?;
             }
         }
         if out.left == 0 { Ok(()) } else { Err("it unpacks to less than its header says".to_owned()) }
@@ -55,16 +63,17 @@ impl Unpacker {
         aside: &dyn Aside,
         out: &mut Out<'_, '_>,
     ) -> Result<(), String> {
-        let Self { packed, plain, inflater } = self;
-        inflater.reset(false);
-        let mut inflating = Inflating { inflater, plain, left: entry.packed, ended: false };
+        let Self { packed, plain, next: other, inflater } = self;
+        inflater.reset();
+        let mut inflating =
+            Inflating { inflater, plain, next: other, at: HISTORY, left: entry.packed, ended: false };
         let (mut read, mut inflated) = (Ok(()), Ok(()));
         let broken = AtomicBool::new(false);
         let mut make = |hand_on: &mut HandOn<'_>| {
             let mut left = entry.packed;
             while left > 0 && !broken.load(Ordering::Relaxed) {
                 match next(window, packed, &mut left) {
-                    Ok(length) => hand_on(packed, length),
+                    Ok(length) => hand_on(packed, 0..length),
                     Err(error) => {
                         read = Err(error);
                         return;
@@ -92,18 +101,21 @@ struct Out<'a, 'b> {
 }
 
 impl Out<'_, '_> {
-    fn put(&mut self, piece: &mut Vec<u8>, length: usize) -> Result<(), String> {
-        let left = u64::try_from(length).ok().and_then(|length| self.left.checked_sub(length));
+    fn put(&mut self, buffer: &mut Vec<u8>, piece: Range<usize>) -> Result<(), String> {
+        let left = u64::try_from(piece.len()).ok().and_then(|length| self.left.checked_sub(length));
         self.left = left.ok_or("it unpacks to more than its header says")?;
-        (self.hand_on)(piece, length);
+        (self.hand_on)(buffer, piece);
         Ok(())
     }
 }
 
 /// An entry that is being inflated.
 struct Inflating<'a> {
-    inflater: &'a mut Decompress,
+    inflater: &'a mut Inflater,
+    /// Unpacked bytes from [`HISTORY`] up to `at`, and those before them that copies reach back to.
     plain: &'a mut Vec<u8>,
+    at: usize,
+    next: &'a mut Vec<u8>,
     /// How many packed bytes are still to come.
     left: u64,
     ended: bool,
@@ -113,36 +125,37 @@ impl Inflating<'_> {
     /// Inflates the next packed bytes.
     fn feed(&mut self, input: &[u8], out: &mut Out<'_, '_>) -> Result<(), String> {
         self.left = self.left.saturating_sub(u64::try_from(input.len()).unwrap_or(u64::MAX));
-        let mut used = 0;
+        let mut input = input;
         loop {
-            let before = (self.inflater.total_in(), self.inflater.total_out());
-            // With everything at hand it need not keep a window of its own.
-            let whole =
-                before.1 == 0 && self.left == 0 && usize::try_from(out.left).is_ok_and(|s| s <= PLAIN);
-            let flush = if whole { FlushDecompress::Finish } else { FlushDecompress::None };
-            let status = self
-                .inflater
-                .decompress(input.get(used..).unwrap_or_default(), self.plain, flush)
-                .map_err(|_| "its packed data are damaged".to_owned())?;
-            let eaten = usize::try_from(self.inflater.total_in() - before.0).unwrap_or(usize::MAX);
-            let made = usize::try_from(self.inflater.total_out() - before.1).unwrap_or(usize::MAX);
-            used = used.saturating_add(eaten);
-            out.put(self.plain, made)?;
-            let more = self.left > 0;
-            match status {
+            let stop = self.inflater.inflate(&mut input, self.plain, &mut self.at);
+            match stop.map_err(|_| "its packed data are damaged")? {
+                Stop::Output => self.put(out)?,
+                Stop::Input if self.left > 0 => return Ok(()),
+                Stop::Input => return Err(CUT_OFF.to_owned()),
                 // A reader that goes by the directory would skip them, one that goes from entry to entry might not.
-                Status::StreamEnd if more || used != input.len() => {
+                Stop::End { behind } if behind > 0 || !input.is_empty() || self.left > 0 => {
                     return Err("bytes stand behind the end of its packed data".to_owned());
                 }
-                Status::StreamEnd => {
+                Stop::End { .. } => {
                     self.ended = true;
-                    return Ok(());
+                    return out.put(self.plain, HISTORY..self.at);
                 }
-                Status::Ok | Status::BufError if more && used == input.len() && made < PLAIN => return Ok(()),
-                Status::Ok | Status::BufError if eaten == 0 && made == 0 => return Err(CUT_OFF.to_owned()),
-                Status::Ok | Status::BufError => {}
             }
         }
+    }
+
+    /// Hands on a full buffer, and goes on in the other buffer.
+    fn put(&mut self, out: &mut Out<'_, '_>) -> Result<(), String> {
+        let end = std::mem::replace(&mut self.at, HISTORY);
+        let last = end.checked_sub(HISTORY).and_then(|begin| self.plain.get(begin..end));
+        match (self.next.get_mut(..HISTORY), last) {
+            (Some(to), Some(last)) => to.copy_from_slice(last),
+            // What is there could be another entry's.
+            _ => return Err("its buffer was exchanged for a shorter one".to_owned()),
+        }
+        out.put(self.plain, HISTORY..end)?;
+        std::mem::swap(self.plain, self.next);
+        Ok(())
     }
 }
 
@@ -167,5 +180,6 @@ fn next<R: Read + Seek>(window: &mut Window<R>, buffer: &mut [u8], left: &mut u6
 
 /// Packed bytes at once.
 const PACKED: usize = 64 * 1024;
-/// Unpacked bytes at once: few enough to stay close to the processor until they are hashed.
-const PLAIN: usize = 128 * 1024;
+/// Unpacked bytes at once, few enough to stay close to the processor until they are hashed, and what inflating needs around
+/// them.
+const PLAIN: usize = HISTORY + 128 * 1024 + ROOM;

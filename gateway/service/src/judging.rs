@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
@@ -69,24 +70,24 @@ struct Beside;
 
 impl Aside for Beside {
     fn beside(&self, make: Make<'_>, take: Take<'_>) {
-        let (hand_on, pieces) = mpsc::sync_channel::<(Vec<u8>, usize)>(PIECES);
+        let (hand_on, pieces) = mpsc::sync_channel::<(Vec<u8>, Range<usize>)>(PIECES);
         let (hand_back, used) = mpsc::channel();
         let (making, taking) = (&mut *make, &mut *take);
         let both = thread::scope(move |scope| {
             let taker = thread::Builder::new().name("judging".to_owned()).spawn_scoped(scope, move || {
-                for (piece, length) in pieces {
-                    taking(piece.get(..length).unwrap_or_default());
+                for (buffer, piece) in pieces {
+                    taking(buffer.get(piece).unwrap_or_default());
                     // At the end nobody needs it back.
-                    let _ = hand_back.send(piece);
+                    let _ = hand_back.send(buffer);
                 }
             });
             if taker.is_err() {
                 return false;
             }
-            making(&mut move |piece, length| {
-                let spare = used.try_recv().unwrap_or_else(|_| vec![0; piece.len()]);
+            making(&mut move |buffer, piece| {
+                let spare = used.try_recv().unwrap_or_else(|_| vec![0; buffer.len()]);
                 // Only one that broke off takes no more; then the scope ends in its panic.
-                let _ = hand_on.send((std::mem::replace(piece, spare), length));
+                let _ = hand_on.send((std::mem::replace(buffer, spare), piece));
             });
             true
         });
@@ -173,9 +174,11 @@ mod tests {
         let mut make = |hand_on: &mut mexe_certs::HandOn<'_>| {
             let mut buffer = vec![0; 64];
             for number in 0..=255 {
-                buffer.fill(number);
+                buffer.fill(0);
+                buffer[64 - usize::from(number % 65)..].fill(number);
                 buffers.insert(buffer.as_ptr().addr());
-                hand_on(&mut buffer, usize::from(number % 65));
+                let length = usize::from(number % 65);
+                hand_on(&mut buffer, 64 - length..64);
                 assert_eq!(buffer.len(), 64);
             }
         };
@@ -191,7 +194,7 @@ mod tests {
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut make = |hand_on: &mut mexe_certs::HandOn<'_>| {
                 for _ in 0..100 {
-                    hand_on(&mut vec![0; 64], 64);
+                    hand_on(&mut vec![0; 64], 0..64);
                     handed += 1;
                 }
             };

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use flate2::{Compress, Compression, FlushCompress};
 use mexe_forge::ccm::Message;
 use mexe_forge::cms::{Defect, detached, stamped};
 use mexe_forge::jad::JadBuilder;
@@ -61,6 +62,7 @@ fn main() -> Done<()> {
         SignOptions { whole_manifest: false, digests: vec!["SHA-384", "SHA-512"], ..SignOptions::default() };
     keep("container", "sections", &package().options(sections).sign(&signer)?)?;
 
+    streams(&keep)?;
     manifests(&signer, &keep)?;
     suite(&world, &signer, &keep)?;
 
@@ -99,6 +101,22 @@ fn main() -> Done<()> {
     messages(&root, &times, &keep)?;
     cards(&keep)?;
     datagrams(&keep)
+}
+
+/// Packed data of each kind of block, behind two bytes that say how they are cut into pieces.
+fn streams(keep: &impl Fn(&str, &str, &[u8]) -> Done<()>) -> Done<()> {
+    let words = b"the gate opens a connection only after both agree; ".repeat(20);
+    let mixed: Vec<u8> = (0..3000_u32).map(|n| (n.wrapping_mul(0x9E37_79B1) >> 24) as u8).collect();
+    let few: Vec<u8> = mixed.iter().map(|byte| byte & 0x3F).collect();
+    let contents = [("words", words), ("short", b"gate gate gate".to_vec()), ("mixed", mixed), ("few", few)];
+    for (name, plain) in contents {
+        let mut packer = Compress::new(Compression::best(), false);
+        let mut stream = Vec::with_capacity(plain.len() + 100);
+        packer.compress_vec(&plain, &mut stream, FlushCompress::Finish)?;
+        keep("inflate", name, &[&[15, 15], &stream[..]].concat())?;
+        keep("inflate", &format!("{name}-pieces"), &[&[2, 4], &stream[..]].concat())?;
+    }
+    Ok(())
 }
 
 fn manifests(signer: &Signer, keep: &impl Fn(&str, &str, &[u8]) -> Done<()>) -> Done<()> {
