@@ -1,4 +1,4 @@
-//! Beside zlib-rs, in turns, on contents that packages have: half of them not packable, program code, text.
+//! Beside zlib-rs, in turns, on contents that packages have: half of them not packable, program code, text, pixels.
 //! `cargo bench -p mexe-inflate`
 
 #![allow(
@@ -66,6 +66,12 @@ fn text() -> Vec<u8> {
     all.into_bytes()
 }
 
+/// The same few bytes over and over, as in pictures.
+fn pixels() -> Vec<u8> {
+    let of = |number: u32| number.to_le_bytes().repeat(usize::from(number.to_be_bytes()[0]) / 4 + 2);
+    numbers().map(|number| number & 0xff00_0303).flat_map(of).take(SIZE).collect()
+}
+
 fn packed(plain: &[u8]) -> Vec<u8> {
     let mut stream = Vec::with_capacity(plain.len() + 1000);
     Compress::new(Compression::default(), false)
@@ -111,7 +117,9 @@ fn zlib(inflater: &mut Decompress, stream: &[u8], output: &mut [u8]) -> u64 {
 }
 
 fn unpacking(bench: &mut Criterion) {
-    for (name, plain) in [("halves", halves()), ("program", program()), ("text", text())] {
+    for (name, plain) in
+        [("halves", halves()), ("program", program()), ("text", text()), ("pixels", pixels())]
+    {
         let stream = packed(&plain);
         let mut group = bench.benchmark_group(name);
         group.throughput(Throughput::Bytes(plain.len() as u64));

@@ -179,10 +179,10 @@ const PIECE: usize = 16;
 /// Writes `length` bytes at `at`, the same as those that stand `distance` before, and up to 15 more that mean nothing.
 #[inline(always)]
 pub(crate) fn copy(output: &mut [u8], at: usize, distance: usize, length: usize) -> Result<(), Damaged> {
-    let from = at.checked_sub(distance).ok_or(Damaged)?;
     if distance < PIECE {
-        return repeat(output, at, from, length);
+        return repeat(output, at, distance, length);
     }
+    let from = at.checked_sub(distance).ok_or(Damaged)?;
     let mut copied = 0_usize;
     while copied < length {
         let source = output.get(from.wrapping_add(copied)..).and_then(|o| o.first_chunk::<PIECE>());
@@ -194,19 +194,20 @@ pub(crate) fn copy(output: &mut [u8], at: usize, distance: usize, length: usize)
     Ok(())
 }
 
-/// Writes `length` bytes at `at`, what stands between `from` and there over and over.
-fn repeat(output: &mut [u8], at: usize, from: usize, length: usize) -> Result<(), Damaged> {
-    let end = at.wrapping_add(length);
-    let both = output.get_mut(from..end).ok_or(Damaged)?;
-    let (pattern, places) = both.split_at_mut_checked(at.wrapping_sub(from)).ok_or(Damaged)?;
-    if let [byte] = pattern {
-        places.fill(*byte);
-        return Ok(());
+/// The same for a distance below [`PIECE`]: as many whole times as one piece has what is repeated are written at once.
+fn repeat(output: &mut [u8], at: usize, distance: usize, length: usize) -> Result<(), Damaged> {
+    let from = at.checked_sub(distance).ok_or(Damaged)?;
+    let mut piece = *output.get(from..).and_then(|o| o.first_chunk::<PIECE>()).ok_or(Damaged)?;
+    let (once, again) = piece.split_at_mut_checked(distance).ok_or(Damaged)?;
+    for place in again.chunks_mut(distance.max(1)) {
+        place.copy_from_slice(once.get(..place.len()).ok_or(Damaged)?);
     }
-    for places in places.chunks_mut(pattern.len().max(1)) {
-        for (place, byte) in places.iter_mut().zip(pattern.iter()) {
-            *place = *byte;
-        }
+    let whole = PIECE - PIECE.checked_rem(distance).ok_or(Damaged)?;
+    let mut copied = 0_usize;
+    while copied < length {
+        let place = output.get_mut(at.wrapping_add(copied)..).and_then(|o| o.first_chunk_mut::<PIECE>());
+        *place.ok_or(Damaged)? = piece;
+        copied = copied.wrapping_add(whole);
     }
     Ok(())
 }

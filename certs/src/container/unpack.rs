@@ -12,7 +12,7 @@ use super::Entry;
 use super::aside::{Aside, HandOn};
 use super::window::Window;
 
-/// The buffers that unpacking needs, kept from entry to entry: less than half a MiB.
+/// The buffers that unpacking needs, kept from entry to entry: less than a MiB.
 pub(super) struct Unpacker {
     packed: Vec<u8>,
     plain: Vec<u8>,
@@ -179,7 +179,7 @@ fn next<R: Read + Seek>(window: &mut Window<R>, buffer: &mut [u8], left: &mut u6
 }
 
 /// Packed bytes at once.
-const PACKED: usize = 64 * 1024;
+const PACKED: usize = 128 * 1024;
 /// Unpacked bytes at once, few enough to stay close to the processor until they are hashed, and what inflating needs around
 /// them.
-const PLAIN: usize = HISTORY + 128 * 1024 + ROOM;
+const PLAIN: usize = HISTORY + 256 * 1024 + ROOM;
