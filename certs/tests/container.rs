@@ -283,6 +283,60 @@ fn data_that_does_not_unpack_is_malformed() {
     }
 }
 
+/// An archive of one packed entry, with these packed bytes and nothing else changed.
+fn with_packed(archive: &[u8], name: &str, packed: &[u8]) -> Vec<u8> {
+    let central = header(archive, CENTRAL, 0);
+    let mut head = archive[..30 + name.len()].to_vec();
+    let mut tail = archive[central..].to_vec();
+    let size = u32::try_from(packed.len()).unwrap().to_le_bytes();
+    put(&mut head, 18, &size);
+    put(&mut tail, 20, &size);
+    let end = header(&tail, END, 0);
+    let directory = u32::try_from(head.len() + packed.len()).unwrap();
+    put(&mut tail, end + 16, &directory.to_le_bytes());
+    [&head, packed, &tail].concat()
+}
+
+#[test]
+fn packed_data_end_where_they_say() {
+    let name = "entry.txt";
+    let whole = pack(&[(name.to_owned(), b"some words, some other words, some more words".into())]).unwrap();
+    let packed = &whole[30 + name.len()..header(&whole, CENTRAL, 0)];
+    let detail = |bytes: &[u8]| {
+        let read = mexe_certs::read_entry(Cursor::new(bytes), bytes.len() as u64, name, &Limits::default());
+        read.map_err(|refusal| (refusal.reason, refusal.detail))
+    };
+    assert_eq!(with_packed(&whole, name, packed), whole);
+    assert!(detail(&whole).is_ok());
+    for length in 1..packed.len() {
+        let (reason, why) = detail(&with_packed(&whole, name, &packed[..length])).unwrap_err();
+        assert_eq!(reason, Reason::ContainerMalformed);
+        assert!(why.contains("its packed data are cut off"), "{why}");
+    }
+    for behind in [1, 2, 7, 8, 9, 70_000] {
+        let more = [packed, &vec![0; behind]].concat();
+        let (reason, why) = detail(&with_packed(&whole, name, &more)).unwrap_err();
+        assert_eq!(reason, Reason::ContainerMalformed);
+        assert!(why.contains("bytes stand behind the end of its packed data"), "{why}");
+    }
+}
+
+#[test]
+fn large_entries_come_out_as_they_were_packed() {
+    // Copies that reach back nearly as far as they can, so from one buffer into the one before it, and sizes around where
+    // buffers end.
+    let period: Vec<u8> = (0..32_500_u64).map(|n| ((n * n * 0x9E37_79B9) >> 13) as u8).collect();
+    let sizes = [0, 1, 32_767, 32_768, 261_824, 262_143, 262_144, 262_145, 262_464, 294_912, 2_000_000];
+    let content = |size: usize| period.iter().copied().cycle().take(size).collect::<Vec<_>>();
+    let entries: Vec<_> = sizes.iter().map(|size| (format!("of-{size}"), content(*size))).collect();
+    let bytes = pack(&entries).unwrap();
+    assert!(bytes.len() < 600_000, "{} bytes: the copies are not there", bytes.len());
+    for (name, content) in &entries {
+        let read = mexe_certs::read_entry(Cursor::new(&bytes), bytes.len() as u64, name, &Limits::default());
+        assert!(read.unwrap() == *content, "{name}");
+    }
+}
+
 #[test]
 fn a_bomb_is_stopped_by_its_headers_and_a_lying_one_by_its_size() {
     let zeros = pack(&[("zeros".to_owned(), vec![0; 4 << 20])]).unwrap();
